@@ -1,0 +1,231 @@
+"""The command line. Progress goes to stderr, results to stdout.
+
+Exit codes: 0 done; 1 finished with failed chunks; 2 the request is wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from cloudfree.config import RunSettings, build, merge, read_toml
+from cloudfree.errors import CloudfreeError, RequestError, StoreError
+from cloudfree.progress import Advance
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXAMPLES = """
+\b
+Examples:
+  cloudfree run --aoi aoi.geojson --date 2024-06-15 --stac https://example.com/stac --out out
+  cloudfree run --aoi aoi.geojson --date 2024-05-01/2024-06-30 --stac items.json --out out
+  cloudfree plan --aoi aoi.geojson --date 2024-06-15 --stac items.json --json
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.version_option(package_name="cloudfree")
+@click.option("-v", "--verbose", count=True, help="Log the rows of the walk; twice: each chunk.")
+def main(verbose: int) -> None:
+    """Remove clouds from Sentinel-2 scenes with the help of Sentinel-1 radar."""
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("cloudfree").setLevel(levels[min(verbose, 2)])
+
+
+def _request_options(command: F) -> F:
+    options = [
+        click.option("--aoi", type=click.Path(path_type=Path), required=True,
+                     help="GeoJSON file with the area, in longitude and latitude."),
+        click.option("--date", required=True,
+                     help="YYYY-MM-DD: the nearest datatake; or A/B: every datatake between."),
+        click.option("--stac", required=True,
+                     help="Address of a STAC API, or a local ItemCollection or catalog file."),
+        click.option("--model", help="Name of a built-in model or folder of a bundle."),
+        click.option("--bands", help="Optical bands of the product, such as B02,B03,B04,B08."),
+        click.option("--crs", help="utm (default) or a projected CRS in metres."),
+        click.option("--resolution", type=float, help="Side of a pixel in metres."),
+        click.option("--chunk-px", type=int, help="Side of a chunk in pixels."),
+        click.option("--optical-days", type=float, help="How far from the date the optical may lie."),
+        click.option("--sar-days", type=float, help="How far from the optical the radar may lie."),
+        click.option("--config", type=click.Path(path_type=Path),
+                     help="TOML with settings, such as pipelines/run.toml."),
+        click.option("--scheduler", help="Address of a Dask scheduler."),
+        click.option("--workers", type=int, help="Local worker processes."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _request(options: dict[str, Any]) -> Any:
+    """Return the Request behind the options: flags over --config over defaults."""
+    from cloudfree.plan import Request
+
+    config = options["config"]
+    bands = options["bands"]
+    tables = merge(
+        read_toml(config) if config else {},
+        {
+            "grid": {
+                "bands": bands and [name.strip() for name in bands.split(",")],
+                "crs": options["crs"],
+                "resolution_m": options["resolution"],
+                "chunk_px": options["chunk_px"],
+            },
+            "scenes": {"optical_days": options["optical_days"], "sar_days": options["sar_days"]},
+            "restoration": {"model": options["model"]},
+            "engine": {"scheduler": options["scheduler"], "workers": options["workers"]},
+        },
+    )
+    settings = build(RunSettings, tables, str(config) if config else "options")
+    return Request(
+        aoi=options["aoi"], date=options["date"], stac=options["stac"], settings=settings
+    )
+
+
+@main.command("plan", epilog=EXAMPLES)
+@_request_options
+def plan_command(as_json: bool, **options: Any) -> None:
+    """Say what a run would do; reads no pixel."""
+    from cloudfree.plan import make_plan
+
+    described = make_plan(_request(options)).describe()
+    click.echo(json.dumps(described, indent=1) if as_json else _plan_text(described))
+
+
+@main.command("run", epilog=EXAMPLES)
+@_request_options
+@click.option("--out", type=click.Path(path_type=Path), default=Path("cloudfree-out"),
+              show_default=True, help="Output folder; a run that was begun there is resumed.")
+@click.option("--overwrite", is_flag=True, help="Start anew where the folder holds a run.")
+def run_command(out: Path, overwrite: bool, as_json: bool, **options: Any) -> None:
+    """Make a cloud-free cube of an area and date."""
+    from cloudfree.pipeline import resume_command, run
+
+    request = _request(options)
+    outcome = run(request, out, overwrite=overwrite, progress=Bars())
+    if outcome.failed:
+        for name, reason in outcome.failed.items():
+            click.echo(f"cloudfree: chunk {name} failed: {reason}", err=True)
+        click.echo(
+            f"cloudfree: {len(outcome.failed)} chunks failed, {outcome.chunks_done} are done. "
+            f"Resume with: {resume_command(request, out)}",
+            err=True,
+        )
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(outcome.summary, indent=1))
+    else:
+        click.echo(_run_text(outcome.summary, out, outcome.chunks_resumed))
+
+
+class Bars:
+    """Progress bars on stderr, with a real total and the time left."""
+
+    @contextmanager
+    def track(self, name: str, total: int, unit: str) -> Iterator[Advance]:
+        """Show one bar while the block runs."""
+        columns = (
+            TextColumn("{task.description:>15}"), BarColumn(), TaskProgressColumn(),
+            MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn(), TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            task = bars.add_task(name, total=total)
+            yield lambda amount: bars.advance(task, amount)
+
+
+def _plan_text(plan: dict[str, Any]) -> str:
+    lines = [
+        f"grid     {plan['crs']}, {plan['resolution_m']:g} m, "
+        f"{plan['shape'][1]} x {plan['shape'][0]} px, area {plan['area_km2']:,.1f} km2",
+        f"model    {plan['model']}",
+    ]
+    for step in plan["steps"]:
+        lines += [
+            f"step     {step['time']}",
+            f"  optical  {', '.join(step['optical'])}",
+            f"  radar    {_radar_text(step)}",
+            f"  gaps     optical {step['gaps_km2']['optical']:g} km2, "
+            f"radar {step['gaps_km2']['radar']:g} km2",
+        ]
+    lines += [
+        f"work     {plan['chunks']} chunks of {plan['chunk_px']} px with a halo of "
+        f"{plan['halo_px']} px, at most {plan['windows_at_most']} windows",
+        f"bytes    read up to {plan['read_bytes'] / 1e6:,.0f} MB, "
+        f"stored up to {plan['stored_bytes'] / 1e6:,.0f} MB before compression",
+        f"memory   about {plan['memory_bytes'] / 1e9:.1f} GB per process",
+    ]
+    return "\n".join(lines)
+
+
+def _radar_text(step: dict[str, Any]) -> str:
+    if not step["radar"]:
+        return "none in reach: cloudy pixels stay hidden"
+    age = step["radar_age_h"]
+    return (
+        f"{', '.join(step['radar'])} ({step['polarization'].upper()}, "
+        f"{abs(age):.1f} h {'before' if age < 0 else 'after'})"
+    )
+
+
+def _run_text(summary: dict[str, Any], out: Path, resumed: int) -> str:
+    pixels = summary["pixels"]
+    shown = max(pixels["seen"] + pixels["reconstructed"] + pixels["not_restored"], 1)
+    seconds = summary["seconds"]
+    total = sum(seconds.values())
+    lines = [
+        *(f"{step['time'][:10]}  radar {_radar_text(step)}" for step in summary["steps"]),
+        f"pixels   {pixels['seen']:,} seen ({pixels['seen'] / shown:.1%}), "
+        f"{pixels['reconstructed']:,} reconstructed ({pixels['reconstructed'] / shown:.1%}), "
+        f"{pixels['not_restored']:,} not restored",
+        f"windows  {pixels['windows']} computed, {pixels['windows_skipped']} skipped",
+        "rows     "
+        + ", ".join(f"{row} {value:.1f} s ({value / total:.0%})" for row, value in seconds.items()),
+        f"memory   {summary['peak_memory_bytes'] / 1e9:.2f} GB at the peak",
+    ]
+    if resumed:
+        lines.append(f"resumed  {resumed} of {summary['chunks']} chunks were done before")
+    lines += [f"picture  {out / 'preview.png'}", f"report   {out / 'report.html'}"]
+    lines += [f"COG      {path}" for path in sorted(out.glob("*_reflectance.tif"))[:3]]
+    lines.append(f"cube     {out / 'cube.zarr'}")
+    return "\n".join(lines)
+
+
+def entry() -> None:
+    """Run the command line; wrong requests end in one line and exit code 2."""
+    try:
+        main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; the same command resumes", 130)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (RequestError, StoreError) as error:
+        _fail(str(error), 2)
+    except CloudfreeError as error:
+        _fail(str(error), 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"cloudfree: {' '.join(message.split())}", err=True)
+    sys.exit(code)

@@ -1,0 +1,214 @@
+"""A job's settings: one small frozen object per stage, read from TOML.
+
+Sections and their order are those of the walk in ARCHITECTURE.md. A default is written here
+and nowhere else; ``pipelines/run.toml`` spells them out and a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from cloudfree.bands import BANDS
+from cloudfree.errors import SettingsError
+
+T = TypeVar("T")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SettingsError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogSettings:
+    """Which collections to ask."""
+
+    optical_collections: tuple[str, ...] = ("sentinel-2-l2a", "sentinel-2-l1c")
+    """In order of preference: of twins at one time and place the first wins."""
+    radar_collections: tuple[str, ...] = ("sentinel-1-rtc",)
+    """Terrain-corrected linear backscatter."""
+    timeout_s: float = 30.0
+    """How long a STAC API may take to answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneSettings:
+    """How far from the date scenes may lie."""
+
+    optical_days: float = 5.0
+    """For a single day: the nearest datatake within this many days."""
+    sar_days: float = 6.0
+    """The radar partner lies within this many days of the optical datatake."""
+
+    def __post_init__(self) -> None:
+        _require(self.optical_days >= 0, f"optical_days is {self.optical_days}; give 0 or more")
+        _require(self.sar_days > 0, f"sar_days is {self.sar_days}; give more than 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridSettings:
+    """The product's grid and its cutting into chunks."""
+
+    bands: tuple[str, ...] = ("B02", "B03", "B04")
+    """Optical bands of the product, in its order."""
+    crs: str = "utm"
+    """``utm`` for the zone of the area, or a projected CRS in metres such as ``EPSG:32633``."""
+    resolution_m: float = 10.0
+    """Side of a pixel."""
+    chunk_px: int = 2048
+    """Side of a chunk and of a shard; a multiple of 256. Does not change the product."""
+
+    def __post_init__(self) -> None:
+        unknown = [band for band in self.bands if band not in BANDS]
+        _require(
+            not unknown and len(self.bands) > 0 and len(set(self.bands)) == len(self.bands),
+            f"bands are {', '.join(self.bands) or 'none'}; give different ones of "
+            f"{', '.join(BANDS)}",
+        )
+        _require(self.resolution_m > 0, f"resolution_m is {self.resolution_m}; give more than 0")
+        _require(
+            self.chunk_px > 0 and self.chunk_px % 256 == 0,
+            f"chunk_px is {self.chunk_px}; give a multiple of 256",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadiometrySettings:
+    """How a scene's statistics are measured and its picture stretched."""
+
+    sample_windows: int = 36
+    """At most this many windows of a scene, evenly spread, are read to measure it."""
+    low_percent: float = 0.5
+    """Percentile of seen pixels that becomes -1 in the picture."""
+    high_percent: float = 99.5
+    """Percentile of seen pixels that becomes 1: the limit for made pixels."""
+    floor_db: float = -35.0
+    """Radar backscatter below this is noise and set to it."""
+
+    def __post_init__(self) -> None:
+        _require(
+            0 <= self.low_percent < self.high_percent <= 100,
+            f"percentiles are {self.low_percent} and {self.high_percent}; "
+            "give 0 <= low_percent < high_percent <= 100",
+        )
+        _require(self.sample_windows >= 1, "sample_windows is below 1; give 1 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskSettings:
+    """What counts as hidden. Class numbers are those of the Sentinel-2 scene classification."""
+
+    cloudy: tuple[int, ...] = (8, 9, 10)
+    """Cloud of medium and high probability, thin cirrus."""
+    shadow: tuple[int, ...] = (3,)
+    """Cloud shadow."""
+    dilation_m: float = 100.0
+    """Hidden areas grow by this radius: classifications miss the thin rims of clouds."""
+
+    def __post_init__(self) -> None:
+        _require(self.dilation_m >= 0, f"dilation_m is {self.dilation_m}; give 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorationSettings:
+    """Which model restores, and how."""
+
+    model: str = "baseline"
+    """Name of a built-in bundle or the folder of one."""
+    batch_windows: int = 16
+    """Windows given to the model at once."""
+
+    def __post_init__(self) -> None:
+        _require(self.batch_windows >= 1, "batch_windows is below 1; give 1 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """Where the work is done. Does not change the product."""
+
+    scheduler: str = ""
+    """Address of a Dask scheduler; empty for a local one."""
+    workers: int = 1
+    """Local worker processes; with 1 everything stays in this process."""
+    reader_threads: int = 4
+    """Assets that one chunk reads at the same time."""
+
+    def __post_init__(self) -> None:
+        _require(self.workers >= 1, f"workers is {self.workers}; give 1 or more")
+        _require(self.reader_threads >= 1, "reader_threads is below 1; give 1 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """All settings of a run, in the order of the walk."""
+
+    catalog: CatalogSettings = field(default_factory=CatalogSettings)
+    scenes: SceneSettings = field(default_factory=SceneSettings)
+    grid: GridSettings = field(default_factory=GridSettings)
+    radiometry: RadiometrySettings = field(default_factory=RadiometrySettings)
+    masks: MaskSettings = field(default_factory=MaskSettings)
+    restoration: RestorationSettings = field(default_factory=RestorationSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+
+
+def build(cls: type[T], table: dict[str, Any], where: str) -> T:
+    """Make a settings dataclass from a TOML table, whole or in part.
+
+    Raises SettingsError for an unknown key, naming the nearest known one, and for a value of
+    another type. ``where`` names the source in messages.
+    """
+    hints = get_type_hints(cls)
+    names = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)[0]
+            raise SettingsError(f"{where}: unknown key {key!r}; the nearest known one is {near!r}")
+        values[key] = _convert(hints[key], value, f"{where}: {key}")
+    try:
+        return cls(**values)
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from None
+    except TypeError:
+        missing = sorted(set(names) - set(values))
+        raise SettingsError(f"{where}: keys are missing among {', '.join(missing)}") from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return build(hint, value, where)  # type: ignore[arg-type]
+    if getattr(hint, "__origin__", None) is tuple and isinstance(value, list):
+        return tuple(_convert(hint.__args__[0], item, where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (
+        hint is bool
+    ):
+        return value
+    kind = getattr(hint, "__name__", str(hint))
+    raise SettingsError(f"{where} is {value!r}; give a value of type {kind}")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; SettingsError where it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from None
+
+
+def merge(tables: dict[str, Any], overrides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Lay ``overrides`` (section -> key -> value, None meaning not given) over TOML tables."""
+    merged = {name: dict(t) if isinstance(t, dict) else t for name, t in tables.items()}
+    for section, values in overrides.items():
+        given = {key: value for key, value in values.items() if value is not None}
+        if given:
+            merged[section] = {**merged.get(section, {}), **given}
+    return merged

@@ -1,0 +1,58 @@
+"""What a model expects and gives: the words of a bundle's ``model.toml``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cloudfree.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """One file of weights."""
+
+    file: str
+    """Name inside the bundle, ending in ``.safetensors``."""
+    sha256: str
+    """Hex digest of the file."""
+
+    def __post_init__(self) -> None:
+        if "/" in self.file or not self.file.endswith(".safetensors"):
+            raise SettingsError(f"weights file is {self.file!r}; give NAME.safetensors")
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise SettingsError(f"sha256 of {self.file} is not 64 hex digits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """A model's contract."""
+
+    name: str
+    """Name of the bundle."""
+    version: str
+    """Version of the bundle."""
+    network: str
+    """Which code runs it: ``baseline``."""
+    bands: tuple[str, ...] = ()
+    """Optical bands in the order of the picture's channels; empty for any."""
+    polarizations: tuple[str, ...] = ("vv", "vh")
+    """Radar polarisations that it takes, best first; one is used."""
+    window_px: int = 256
+    """Side of the input; a multiple of 8."""
+    stride_px: int = 192
+    """Distance between windows; a multiple of 8, at most the window."""
+    fill: float = -1.0
+    """Value of the picture where the ground is not seen, and of the radar where missing."""
+    weights: tuple[Weights, ...] = ()
+    """Files of weights; none for a model without."""
+
+    def __post_init__(self) -> None:
+        if self.window_px <= 0 or self.window_px % 8 or self.stride_px <= 0 or self.stride_px % 8:
+            raise SettingsError(
+                f"window_px {self.window_px} and stride_px {self.stride_px} must be multiples of 8"
+            )
+        if self.stride_px > self.window_px:
+            raise SettingsError(f"stride_px {self.stride_px} is beyond window_px {self.window_px}")
+        if not self.polarizations or not set(self.polarizations) <= {"vv", "vh"}:
+            raise SettingsError(f"polarizations are {self.polarizations}; give vv, vh or both")

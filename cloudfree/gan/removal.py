@@ -1,0 +1,57 @@
+"""GAN2 around its generator: what it is given, and what its answer means."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cloudfree.gan.fill import Fill, fill_hidden, radar_guides
+
+BANDS_OF = {"cloudy": 3, "translated": 3, "radar": 1, "made": 1}
+"""Bands of each kind of input for three optical bands."""
+
+
+class CloudRemoval(nn.Module):
+    """Restore cloudy pictures: cloudy RGB and translated RGB in, candidate RGB out.
+
+    ``inputs`` names what the generator sees, in order; ``fill`` what stands in the cloudy picture
+    where the ground is not seen; with ``residual`` the generator's answer is added to that filled
+    picture. The paper: inputs ``cloudy translated``, fill ``cloud``, no residual.
+    """
+
+    def __init__(
+        self, generator: nn.Module, inputs: tuple[str, ...], fill: Fill, *, residual: bool
+    ) -> None:
+        super().__init__()
+        self.generator = generator
+        self.inputs = inputs
+        self.fill: Fill = fill
+        self.residual = residual
+
+    def forward(self, cloudy: Tensor, seen: Tensor, radar: Tensor, translated: Tensor) -> Tensor:
+        """Return candidates (batch, 3, y, x) in [-1, 1] for every pixel.
+
+        ``seen`` is bool, (batch, 1, y, x); ``translated`` has no bands where GAN1 is not used.
+        """
+        filled = self.fill_in(cloudy, seen, radar, translated)
+        answer: Tensor = self.generator(self.join(filled, seen, radar, translated))
+        return (filled + answer).clamp(-1, 1) if self.residual else answer
+
+    @torch.no_grad()
+    def fill_in(self, cloudy: Tensor, seen: Tensor, radar: Tensor, translated: Tensor) -> Tensor:
+        """Return the cloudy picture as the generator sees it."""
+        if self.fill != "regression":
+            return fill_hidden(cloudy, seen, radar, self.fill)
+        guides = torch.cat([radar_guides(radar), translated], dim=1)
+        prior = translated if translated.shape[1] else None
+        return fill_hidden(cloudy, seen, guides, self.fill, prior)
+
+    def join(self, filled: Tensor, seen: Tensor, radar: Tensor, translated: Tensor) -> Tensor:
+        """Return the generator's input, also the discriminator's condition."""
+        parts = {
+            "cloudy": filled,
+            "translated": translated,
+            "radar": radar,
+            "made": 1 - 2 * seen.to(filled.dtype),
+        }
+        return torch.cat([parts[name] for name in self.inputs], dim=1)

@@ -1,0 +1,141 @@
+"""Row 5 of the walk: what describes a scene as a whole, measured once for the whole scene.
+
+A sample is a fixed, evenly spread set of windows of the scene's own grid. It does not depend on
+the area, so that two areas which share a scene stretch it alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+
+from cloudfree.config import RunSettings
+from cloudfree.contract import Contract
+from cloudfree.errors import ReadError
+from cloudfree.keys import unsigned
+from cloudfree.observe import Clock, observe
+from cloudfree.radiometry import (
+    OpticalStatistics,
+    RadarStatistics,
+    measure_optical,
+    measure_radar,
+)
+from cloudfree.restoration import PairModel, cut_windows
+from cloudfree.scenes import Scene, Step
+from cloudfree.types import Masks, Model, SceneFitted
+
+_WHOLE = (slice(None), slice(None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairStatistics:
+    """What was measured of one optical scene and of one radar scene beside it."""
+
+    optical: OpticalStatistics
+    """Of the optical scene."""
+    radar: RadarStatistics
+    """Of the radar where the optical scene lies."""
+    learnt: list[list[float]]
+    """What a SceneFitted model learnt from the sample; empty for others."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> PairStatistics:
+        """Return what as_json gave."""
+        optical, radar = values["optical"], values["radar"]
+        return cls(
+            optical=OpticalStatistics(
+                low=tuple(optical["low"]),
+                high=tuple(optical["high"]),
+                seen_pixels=optical["seen_pixels"],
+            ),
+            radar=RadarStatistics(**radar),
+            learnt=values["learnt"],
+        )
+
+    def pair(self, model: Model) -> PairModel:
+        """Return the model made ready for windows of this pair."""
+        if isinstance(model, SceneFitted) and self.learnt:
+            model = model.fitted(self.learnt)
+        return PairModel(model=model, optical=self.optical, radar=self.radar)
+
+
+def measure_pair(
+    optical: Scene,
+    radar: Scene,
+    *,
+    polarization: str,
+    model: Model,
+    settings: RunSettings,
+    clock: Clock,
+) -> PairStatistics:
+    """Return the statistics of one optical scene with one radar scene; reads a sample of both."""
+    contract = model.contract
+    step = Step(
+        time=optical.time,
+        optical=(optical,),
+        radar=(radar,),
+        polarization="vv" if polarization == "vv" else "vh",
+        radar_age_h=None,
+    )
+    places = _sample_places(optical, settings.grid.bands[0], contract, settings)
+    sample = [observe(step, place, settings, clock)[0] for place in places]
+    reflectance = np.concatenate([o.reflectance.reshape(len(o.reflectance), -1) for o in sample], 1)
+    seen = np.concatenate([o.masks.seen.ravel() for o in sample])
+    statistics = PairStatistics(
+        optical=measure_optical(reflectance, seen, settings.radiometry),
+        radar=measure_radar(np.stack([o.decibel for o in sample])),
+        learnt=[],
+    )
+    if not isinstance(model, SceneFitted):
+        return statistics
+    windows = [
+        cut_windows(one, [_WHOLE], statistics.pair(model), contract.fill) for one in sample
+    ]
+    known = np.isfinite(np.stack([one.decibel for one in sample]))
+    learnt = model.fit(
+        np.concatenate([optical for optical, _, _ in windows]),
+        np.concatenate([radar for _, radar, _ in windows]),
+        Masks(
+            seen=np.concatenate([masks.seen for _, _, masks in windows]) & known,
+            made=np.concatenate([masks.made for _, _, masks in windows]),
+        ),
+    )
+    return replace(statistics, learnt=learnt)
+
+
+def _sample_places(
+    scene: Scene, band: str, contract: Contract, settings: RunSettings
+) -> list[GeoBox]:
+    """Return windows of a scene's own grid, evenly spread, at most ``sample_windows``."""
+    href = scene.href(band) or ""
+    try:
+        with rasterio.open(href) as source:
+            shape, affine, crs = source.shape, source.transform, source.crs
+    except RasterioError as error:
+        reason = " ".join(str(error).split())
+        raise ReadError(
+            f"cannot read {band} of scene {scene.id} at {unsigned(href)}: {reason}"
+        ) from None
+    if crs is None:
+        raise ReadError(f"{band} of scene {scene.id} at {unsigned(href)} has no CRS")
+    whole = GeoBox(shape, affine, crs.to_wkt() if crs.to_epsg() is None else f"EPSG:{crs.to_epsg()}")
+    side = contract.window_px
+    most = max(int(settings.radiometry.sample_windows**0.5), 1)
+    starts = []
+    for size in shape:
+        count = min(most, max(size // side, 1))
+        starts.append(np.unique(np.linspace(0, max(size - side, 0), count).astype(int)))
+    return [
+        GeoBox((side, side), whole.affine * whole.affine.translation(int(x), int(y)), whole.crs)
+        for y in starts[0]
+        for x in starts[1]
+    ]

@@ -1,0 +1,313 @@
+"""The walk as a whole: plan, measure, restore chunk by chunk, finish. Resumes what it finds."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import logging
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, as_completed
+
+from cloudfree import ledger, provenance, report, store
+from cloudfree.aoi import read_aoi
+from cloudfree.chunk import PairKey, Work, job_name, restore_chunk
+from cloudfree.cluster import connect, room
+from cloudfree.errors import CloudfreeError, OutputError, ReadError, RequestError, StoreError
+from cloudfree.finish import finish
+from cloudfree.grid import Chunk
+from cloudfree.keys import product_key, unsigned
+from cloudfree.ledger import Ledger
+from cloudfree.measure import PairStatistics, measure_pair
+from cloudfree.plan import Plan, Request, make_plan
+from cloudfree.progress import Progress, Silent
+from cloudfree.scenes import parse_period
+from cloudfree.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run came to."""
+
+    out: Path
+    """The output folder."""
+    summary: dict[str, Any]
+    """What run.json says; empty where chunks failed."""
+    failed: dict[str, str]
+    """Chunk -> why it failed."""
+    chunks_done: int
+    """Chunks of this product that are finished, now and before."""
+    chunks_resumed: int
+    """Of these, finished before this run began."""
+
+
+def run(
+    request: Request, out: Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> Outcome:
+    """Make the product in ``out``, or finish the one that was begun there.
+
+    Nothing is written before the request is known to be right. Raises a RequestError of one
+    line where it is not, StoreError where the disk fails. Chunks that fail do not stop the
+    others; they are named in the outcome, and the same call does them again.
+    """
+    progress = progress or Silent()
+    clock = Stopwatch()
+    ledger.refuse_strangers(out)
+    book = Ledger(folder=out / "ledger")
+    asked = _asked(request)
+    state = None if overwrite else book.read_state()
+    items = None
+    if state is not None:
+        _refuse_other(out, state, asked)
+        items = report.read_json(out / "items.json")["features"]
+        grid_settings = replace(request.settings.grid, chunk_px=state["chunk_px"])
+        request = replace(request, settings=replace(request.settings, grid=grid_settings))
+    with clock.row("plan"):
+        plan = make_plan(request, items)
+    asked["model"] = _model_facts(plan)
+    with connect(request.settings.engine) as client:
+        if state is None:
+            with clock.row("radiometry.measure_scene"):
+                statistics = _measure(plan, client, progress)
+            state = _begin(plan, asked, statistics, out, overwrite=overwrite)
+        if state["request"]["model"] != asked["model"]:
+            _refuse_other(out, state, asked)
+        work = _work(plan, state, out)
+        if not (out / "cube.zarr").is_dir():
+            _create_cube(plan, work)
+        done = {name for name, _ in book.marks(work.key)}
+        with clock.row("chunks"):
+            failed = _restore_all(work, client, done, progress)
+    records = dict(book.marks(work.key))
+    if failed:
+        return Outcome(
+            out=out, summary={}, failed=failed, chunks_done=len(records), chunks_resumed=len(done)
+        )
+    summary = finish(plan, work, state, records, clock, progress)
+    return Outcome(
+        out=out, summary=summary, failed={}, chunks_done=len(records), chunks_resumed=len(done)
+    )
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """Return the facts of a request that determine the product; not how it is worked off."""
+    settings = asdict(request.settings)
+    del settings["engine"], settings["grid"]["chunk_px"], settings["restoration"]["batch_windows"]
+    return {
+        "aoi": read_aoi(request.aoi).geojson,
+        "date": str(parse_period(request.date)),
+        "stac": unsigned(request.stac),
+        "settings": _plain(settings),
+        "precision": "fp32",
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return tuples as lists, as JSON gives them back."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _model_facts(plan: Plan) -> dict[str, Any]:
+    facts: dict[str, Any] = _plain(asdict(plan.bundle.contract))
+    return facts
+
+
+def _refuse_other(out: Path, state: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise OutputError where the output holds a run of another request, naming what differs."""
+    there = state["request"]
+    for key, wanted in asked.items():
+        held = there.get(key)
+        if held != wanted:
+            if isinstance(held, dict) and isinstance(wanted, dict):
+                pairs = _flat(held), _flat(wanted)
+                name = next(n for n in {**pairs[0], **pairs[1]} if pairs[0].get(n) != pairs[1].get(n))
+                key, held, wanted = f"{key}.{name}", pairs[0].get(name), pairs[1].get(name)
+            raise OutputError(
+                f"--out {out} holds another run: its {key} is {_short(held)}, asked is "
+                f"{_short(wanted)}. Give another folder or --overwrite"
+            )
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _measure(plan: Plan, client: Client, progress: Progress) -> dict[PairKey, PairStatistics]:
+    """Measure every pair of an optical and a radar scene that meet; one Dask job a pair."""
+    model = plan.bundle.load()
+    pairs = {
+        (optical.id, radar.id): (optical, radar, step.polarization)
+        for step in plan.steps
+        for optical, radar in itertools.product(step.optical, step.radar)
+        if optical.footprint.intersects(radar.footprint)
+    }
+    measured: dict[PairKey, PairStatistics] = {}
+    with progress.track("measure scenes", len(pairs), "scenes") as advance:
+        names = {
+            client.submit(
+                measure_pair,
+                optical,
+                radar,
+                polarization=polarization,
+                model=model,
+                settings=plan.settings,
+                clock=Stopwatch(),
+                pure=False,
+            ): key
+            for key, (optical, radar, polarization) in pairs.items()
+        }
+        for future in as_completed(names, loop=client.loop):
+            try:
+                measured[names[future]] = future.result()
+            except ReadError as error:
+                raise RequestError(f"{error}. Mend the catalog or choose another date") from None
+            advance(1)
+    logger.info("radiometry.measure_scene: %d pairs of scenes", len(measured))
+    return {key: measured[key] for key in sorted(measured)}
+
+
+def _begin(
+    plan: Plan,
+    asked: dict[str, Any],
+    statistics: dict[PairKey, PairStatistics],
+    out: Path,
+    *,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Write down what the run is; the first thing that touches the output."""
+    features = {"type": "FeatureCollection", "features": plan.items}
+    measured = [
+        {"optical": optical, "radar": radar, "statistics": _plain(one.as_json())}
+        for (optical, radar), one in statistics.items()
+    ]
+    scenes = [provenance.describe_scene(s) for step in plan.steps for s in
+              (*step.optical, *step.radar)]
+    state = {
+        "request": asked,
+        "key": product_key({**asked, "scenes": scenes, "statistics": measured}),
+        "chunk_px": plan.grid.chunk_px,
+        "statistics": measured,
+        "began": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    }
+    try:
+        if overwrite:
+            ledger.remove_run(out)
+        existing = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
+        need = plan.grid.stored_bytes(len(plan.settings.grid.bands), len(plan.steps))
+        free = shutil.disk_usage(existing).free
+        if free < need:
+            raise OutputError(
+                f"--out {out} needs up to {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
+                "make room or give another folder"
+            )
+        (out / "ledger").mkdir(parents=True, exist_ok=True)
+        ledger.write_json(out / "items.json", features)
+        Ledger(folder=out / "ledger").write_state(state)
+    except OSError as error:
+        raise OutputError(f"cannot write to --out {out}: {error.strerror}") from None
+    return state
+
+
+def _work(plan: Plan, state: dict[str, Any], out: Path) -> Work:
+    optical = itertools.accumulate((len(s.optical) for s in plan.steps), initial=0)
+    radar = itertools.accumulate((len(s.radar) for s in plan.steps), initial=0)
+    return Work(
+        out=out,
+        key=state["key"],
+        plan=plan.grid,
+        steps=plan.steps,
+        first_optical=tuple(optical)[:-1],
+        first_radar=tuple(radar)[:-1],
+        statistics={
+            (one["optical"], one["radar"]): PairStatistics.from_json(one["statistics"])
+            for one in state["statistics"]
+        },
+        settings=plan.settings,
+    )
+
+
+def _create_cube(plan: Plan, work: Work) -> None:
+    attributes = {
+        "title": "cloud-free Sentinel-2 mosaic",
+        "source": f"cloudfree, model {plan.bundle.contract.name} {plan.bundle.contract.version}",
+        "attribution": provenance.ATTRIBUTION,
+        "optical_scenes": [s.id for step in plan.steps for s in step.optical],
+        "radar_scenes": [s.id for step in plan.steps for s in step.radar],
+        "steps": [provenance.describe_step(step) for step in plan.steps],
+    }
+    try:
+        store.create_cube(
+            work.out / "cube.zarr", plan.grid, plan.steps, plan.settings.grid.bands, attributes
+        )
+    except OSError as error:
+        raise StoreError(f"cannot create {work.out / 'cube.zarr'}: {error.strerror}") from None
+
+
+def _restore_all(
+    work: Work, client: Client, done: set[str], progress: Progress
+) -> dict[str, str]:
+    """Do every chunk that has no mark, a bounded number in flight; return those that failed."""
+    n_steps = len(work.steps)
+    total = sum(chunk.pixels for chunk in work.plan.chunks()) * n_steps
+    jobs = (
+        (step, chunk) for step in range(n_steps) for chunk in work.plan.chunks()
+    )
+    failed: dict[str, str] = {}
+    with progress.track("restore", total, "px") as advance:
+        shared = client.scatter(work, broadcast=True, hash=False)
+        running: dict[Any, tuple[int, Chunk]] = {}
+        results = as_completed(loop=client.loop)
+
+        def submit_next() -> None:
+            for step, chunk in jobs:
+                if job_name(step, chunk) in done:
+                    advance(chunk.pixels)
+                    continue
+                future = client.submit(restore_chunk, shared, step, chunk, pure=False)
+                running[future] = (step, chunk)
+                results.add(future)
+                return
+
+        for _ in range(room(client)):
+            submit_next()
+        for future in results:
+            step, chunk = running.pop(future)
+            error = future.exception()
+            if isinstance(error, StoreError):
+                raise error
+            if error is not None:
+                failed[job_name(step, chunk)] = _reason(error)
+                logger.error("chunk %s failed: %s", job_name(step, chunk), _reason(error))
+            advance(chunk.pixels)
+            submit_next()
+    return failed
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CloudfreeError) else f"{type(error).__name__}: {text}"
+
+
+def resume_command(request: Request, out: Path) -> str:
+    """Return the command that does the failed chunks again."""
+    return (
+        f"cloudfree run --aoi {request.aoi} --date {request.date} --stac {request.stac} --out {out}"
+    )

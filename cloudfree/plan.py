@@ -1,0 +1,176 @@
+"""Rows 1 to 4 of the walk: what a run will do, without reading a pixel."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import shapely
+from odc.geo.crs import CRS
+from shapely.geometry.base import BaseGeometry
+
+from cloudfree import catalog
+from cloudfree.aoi import Aoi, read_aoi
+from cloudfree.blend import REACH_PX
+from cloudfree.bundle import Bundle, open_bundle
+from cloudfree.config import RunSettings
+from cloudfree.errors import BundleError
+from cloudfree.grid import GridPlan, halo_px, plan_grid, project_area
+from cloudfree.provenance import describe_step
+from cloudfree.scenes import Scene, Step, parse_period, select_scenes
+from cloudfree.windows import Lattice
+
+logger = logging.getLogger(__name__)
+
+_WORKING_BYTES_PER_PIXEL = 60
+_WORKING_BYTES_PER_BAND = 44
+"""Measured: arrays alive at the peak of one chunk, a haloed pixel (tests/bench)."""
+_PROCESS_BYTES = 450 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a user asks for."""
+
+    aoi: Path
+    """GeoJSON file of the area."""
+    date: str
+    """A day or an interval ``A/B``."""
+    stac: str
+    """A STAC API's address or a local file."""
+    settings: RunSettings
+    """Everything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will do."""
+
+    aoi: Aoi
+    """The area."""
+    bundle: Bundle
+    """The model."""
+    items: list[catalog.Item]
+    """Everything that was found, with links."""
+    steps: tuple[Step, ...]
+    """What was chosen, earliest first."""
+    grid: GridPlan
+    """The grid and its chunks."""
+    settings: RunSettings
+    """The run's settings."""
+
+    def gaps_km2(self, step: Step) -> dict[str, float]:
+        """Return how much of the area no optical and no radar footprint covers."""
+        crs = self.grid.geobox.crs
+        area = self.grid.area
+        return {
+            kind: round(area.difference(_project(scenes, crs)).area / 1e6, 3)
+            for kind, scenes in (("optical", step.optical), ("radar", step.radar))
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return the plan as plain values: what ``cloudfree plan --json`` prints."""
+        grid, settings = self.grid, self.settings
+        chunks = list(grid.chunks())
+        bands = len(settings.grid.bands)
+        haloed = sum(
+            (c.geobox.height + 2 * grid.halo_px) * (c.geobox.width + 2 * grid.halo_px)
+            for c in chunks
+        )
+        largest = max(
+            (c.geobox.height + 2 * grid.halo_px) * (c.geobox.width + 2 * grid.halo_px)
+            for c in chunks
+        )
+        read = sum(
+            haloed * ((2 * bands + 1) * bool(step.optical) + 4 * bool(step.radar))
+            for step in self.steps
+        )
+        contract = self.bundle.contract
+        lattice = Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
+        return {
+            "model": f"{contract.name} {contract.version}",
+            "steps": [{**describe_step(s), "gaps_km2": self.gaps_km2(s)} for s in self.steps],
+            "crs": f"EPSG:{grid.epsg}",
+            "resolution_m": grid.resolution_m,
+            "shape": list(grid.geobox.shape),
+            "bounds": list(grid.geobox.boundingbox.bbox),
+            "area_km2": round(grid.area.area / 1e6, 3),
+            "chunks": len(chunks) * len(self.steps),
+            "chunk_px": grid.chunk_px,
+            "halo_px": grid.halo_px,
+            "windows_at_most": len(self.steps) * sum(_windows(lattice, c.geobox) for c in chunks),
+            "read_bytes": read,
+            "stored_bytes": grid.stored_bytes(bands, len(self.steps)),
+            "memory_bytes": chunk_memory_bytes(largest, bands) + _PROCESS_BYTES,
+        }
+
+
+def chunk_memory_bytes(haloed_pixels: int, n_bands: int) -> int:
+    """Return the projected memory of two chunks in work: one restored, one read."""
+    per_pixel = _WORKING_BYTES_PER_PIXEL + _WORKING_BYTES_PER_BAND * n_bands
+    return 2 * haloed_pixels * per_pixel
+
+
+def _windows(lattice: Lattice, geobox: Any) -> int:
+    return ceil(geobox.height / lattice.stride_px + 1) * ceil(geobox.width / lattice.stride_px + 1)
+
+
+def _project(scenes: tuple[Scene, ...], crs: CRS) -> BaseGeometry:
+    footprints: list[BaseGeometry] = [
+        project_area(part, crs)
+        for scene in scenes
+        for part in shapely.get_parts(scene.footprint)
+    ]
+    return shapely.union_all(footprints)
+
+
+def make_plan(request: Request, items: list[catalog.Item] | None = None) -> Plan:
+    """Return what a run will do; asks the catalog once unless given its items.
+
+    Raises a RequestError of one line for anything wrong with the request.
+    """
+    settings = request.settings
+    bundle = open_bundle(settings.restoration.model)
+    contract = bundle.contract
+    missing = [band for band in contract.bands if band not in settings.grid.bands]
+    if missing:
+        raise BundleError(
+            f"model {contract.name} needs bands {', '.join(contract.bands)}; the run has "
+            f"{', '.join(settings.grid.bands)}. Add them with --bands"
+        )
+    aoi = read_aoi(request.aoi)
+    period = parse_period(request.date)
+    halo = halo_px(
+        window_px=contract.window_px,
+        reach_px=REACH_PX,
+        dilation_px=round(settings.masks.dilation_m / settings.grid.resolution_m + 0.5),
+    )
+    grid = plan_grid(aoi, settings.grid, halo=halo)
+    area = catalog.widen(aoi.geometry, halo * settings.grid.resolution_m)
+    if items is None:
+        items = catalog.search(
+            request.stac,
+            area=area,
+            period=period,
+            catalog=settings.catalog,
+            scenes=settings.scenes,
+        )
+    steps = select_scenes(
+        catalog.read_scenes(items),
+        area=aoi.geometry,
+        reach=area,
+        period=period,
+        bands=settings.grid.bands,
+        polarizations=contract.polarizations,
+        catalog=settings.catalog,
+        settings=settings.scenes,
+    )
+    for step in steps:
+        logger.info("scenes.select_scenes: %s", describe_step(step))
+    logger.info("grid.plan_grid: EPSG:%s %s px", grid.epsg, tuple(grid.geobox.shape))
+    return Plan(
+        aoi=aoi, bundle=bundle, items=items, steps=tuple(steps), grid=grid, settings=settings
+    )

@@ -1,0 +1,148 @@
+"""Rows 5 and 7 of the walk: digital numbers to reflectance, radar to decibel, both to pictures.
+
+The networks see pictures in [-1, 1], as in the paper: each scene is stretched per band by its own
+statistics, measured once for the whole scene, and stretched back by the same numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from cloudfree.bands import REFLECTANCE_SCALE
+from cloudfree.config import RadiometrySettings
+from cloudfree.types import AnyArray, BoolArray, Float32Array, UInt16Array
+
+_OFFSET_DN = -1000
+_OFFSET_FROM = (4, 0)
+_DEFAULT_LIMITS_DN = (1.0, 3558.0)
+"""Black and white of the Sentinel-2 true-colour product (reflectance 0 and 0.3558)."""
+_FEWEST_PIXELS = 1000
+_RADAR_SPREAD = 2.5
+"""SEN1-2 stretches backscatter to about this many standard deviations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpticalStatistics:
+    """How one optical scene is stretched to a picture."""
+
+    low: tuple[float, ...]
+    """Reflectance number (scale 1e-4) of each band that becomes -1."""
+    high: tuple[float, ...]
+    """Reflectance number of each band that becomes 1; the limit for made pixels."""
+    seen_pixels: int
+    """Size of the sample; too small a one gives the defaults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadarStatistics:
+    """How one radar scene is standardised."""
+
+    mean_db: float
+    """Mean backscatter."""
+    std_db: float
+    """Standard deviation of backscatter."""
+    pixels: int
+    """Size of the sample."""
+
+
+def offset_dn(baseline: str) -> int:
+    """Return the offset to add to digital numbers of a processing baseline such as ``05.10``.
+
+    Since baseline 04.00 ESA stores reflectance with 1000 added (Sentinel-2 product
+    specification, BOA_ADD_OFFSET and RADIO_ADD_OFFSET). An unnamed baseline counts as older.
+    """
+    found = re.fullmatch(r"(\d+)\.(\d+)", baseline)
+    is_new = found is not None and (int(found[1]), int(found[2])) >= _OFFSET_FROM
+    return _OFFSET_DN if is_new else 0
+
+
+def harmonise(dn: UInt16Array, valid: BoolArray, offset: int) -> UInt16Array:
+    """Return reflectance numbers: max(1, dn + offset) where valid, else 0; uint16, same shape."""
+    shifted = np.maximum(dn.astype(np.int32) + offset, 1)
+    reflectance: UInt16Array = np.where(valid, shifted, 0).astype(np.uint16)
+    return reflectance
+
+
+def to_decibel(power: Float32Array, floor_db: float) -> Float32Array:
+    """Convert radar backscatter from linear power to decibel.
+
+    NaN stays NaN; zero and negative power become ``floor_db``.
+    Shape and dtype are kept. Source: Sentinel-1 product definition, 10 log10(sigma0).
+    """
+    floor = np.float32(10 ** (floor_db / 10))
+    return (10 * np.log10(np.maximum(power, floor))).astype(np.float32)
+
+
+def measure_optical(
+    reflectance: UInt16Array, seen: BoolArray, settings: RadiometrySettings
+) -> OpticalStatistics:
+    """Return the statistics of a sample (band, n) of a scene, of which ``seen`` (n,) counts."""
+    count = int(np.count_nonzero(seen))
+    n_bands = len(reflectance)
+    if count < _FEWEST_PIXELS:
+        low, high = _DEFAULT_LIMITS_DN
+        return OpticalStatistics(low=(low,) * n_bands, high=(high,) * n_bands, seen_pixels=count)
+    percents = [settings.low_percent, settings.high_percent]
+    limits = [np.percentile(band[seen], percents) for band in reflectance]
+    return OpticalStatistics(
+        low=tuple(float(low) for low, _ in limits),
+        high=tuple(float(max(high, low + 1)) for low, high in limits),
+        seen_pixels=count,
+    )
+
+
+def measure_radar(decibel: Float32Array) -> RadarStatistics:
+    """Return the statistics of a sample of backscatter of any shape; NaN does not count."""
+    known = decibel[np.isfinite(decibel)].astype(np.float64)
+    if known.size < _FEWEST_PIXELS:
+        return RadarStatistics(mean_db=-12.0, std_db=4.0, pixels=int(known.size))
+    return RadarStatistics(
+        mean_db=float(known.mean()), std_db=float(max(known.std(), 0.1)), pixels=int(known.size)
+    )
+
+
+def to_picture(
+    reflectance: UInt16Array, seen: BoolArray, statistics: OpticalStatistics, fill: float
+) -> Float32Array:
+    """Return (..., band, y, x) in [-1, 1]: seen pixels stretched and clipped, others ``fill``."""
+    low, high = _limits(statistics)
+    picture = (reflectance.astype(np.float32) - low) * (2 / (high - low)) - 1
+    stretched: Float32Array = np.where(
+        seen[..., None, :, :], np.clip(picture, -1, 1), np.float32(fill)
+    )
+    return stretched
+
+
+def from_picture(picture: Float32Array, statistics: OpticalStatistics) -> Float32Array:
+    """Return reflectance numbers (float32) of a picture (..., band, y, x), clipped to [-1, 1]."""
+    low, high = _limits(statistics)
+    numbers: Float32Array = (np.clip(picture, -1, 1) + 1) * ((high - low) / 2) + low
+    return numbers
+
+
+def standardise(decibel: Float32Array, statistics: RadarStatistics, fill: float) -> Float32Array:
+    """Return backscatter in [-1, 1], +-2.5 standard deviations wide; missing becomes ``fill``."""
+    scaled = (decibel - np.float32(statistics.mean_db)) * np.float32(
+        1 / (_RADAR_SPREAD * statistics.std_db)
+    )
+    standard: Float32Array = np.where(
+        np.isnan(decibel), np.float32(fill), np.clip(scaled, -1, 1)
+    )
+    return standard
+
+
+def to_reflectance(numbers: AnyArray) -> Float32Array:
+    """Return reflectance as a fraction; 0 (nodata) becomes NaN."""
+    reflectance: Float32Array = np.where(
+        numbers == 0, np.float32(np.nan), numbers * np.float32(REFLECTANCE_SCALE)
+    ).astype(np.float32)
+    return reflectance
+
+
+def _limits(statistics: OpticalStatistics) -> tuple[Float32Array, Float32Array]:
+    low = np.array(statistics.low, np.float32)[:, None, None]
+    high = np.array(statistics.high, np.float32)[:, None, None]
+    return low, high

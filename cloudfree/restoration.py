@@ -1,0 +1,120 @@
+"""Rows 10 and 11 of the walk: windows through a model, blended into one candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cloudfree.radiometry import (
+    OpticalStatistics,
+    RadarStatistics,
+    from_picture,
+    standardise,
+    to_picture,
+)
+from cloudfree.types import BoolArray, Float32Array, Masks, Model, UInt16Array
+from cloudfree.windows import Lattice, WindowChoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a step shows of a place: one harmonised picture, its masks and its radar."""
+
+    reflectance: UInt16Array
+    """(band, y, x) reflectance numbers (scale 1e-4); 0 where not valid. Cloud included."""
+    masks: Masks
+    """(y, x) seen and made."""
+    decibel: Float32Array
+    """(y, x) backscatter in dB; NaN where there is none."""
+    optical_scene: UInt16Array
+    """(y, x): 1 + index of the optical scene; 0 for none."""
+    radar_scene: UInt16Array
+    """(y, x): 1 + index of the radar scene; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairModel:
+    """A model made ready for windows of one optical and one radar scene."""
+
+    model: Model
+    """Fitted to the scenes where it is one that learns from them."""
+    optical: OpticalStatistics
+    """How the optical scene is stretched."""
+    radar: RadarStatistics
+    """How the radar scene is standardised."""
+
+
+def restore_windows(
+    observation: Observation,
+    choice: WindowChoice,
+    pairs: dict[tuple[int, int], PairModel],
+    *,
+    lattice: Lattice,
+    fill: float,
+    batch_windows: int,
+) -> tuple[Float32Array, BoolArray]:
+    """Return the candidate (band, y, x) in reflectance numbers, and (y, x) where there is one.
+
+    A window belongs to the optical and the radar scene (indices as in the observation) that
+    hold most of its pixels: their statistics stretch it and ``pairs`` names its model. A window
+    without radar has no candidate, nor has a pixel without radar. Windows are added in the order
+    of ``choice``, so that sums have the same bits however an area is cut.
+    """
+    total = np.zeros(observation.reflectance.shape, np.float32)
+    weight = np.zeros(observation.decibel.shape, np.float32)
+    taper = lattice.taper()
+    batch: list[tuple[slice, slice]] = []
+    owners: tuple[int, int] | None = None
+
+    def flush() -> None:
+        if batch and owners is not None:
+            for place, numbers in zip(
+                batch, _run_batch(observation, batch, pairs[owners], fill), strict=True
+            ):
+                total[:, *place] += taper * numbers
+                weight[place] += taper
+        batch.clear()
+
+    for row, col in zip(choice.rows.tolist(), choice.cols.tolist(), strict=True):
+        size = lattice.window_px
+        place = (slice(row, row + size), slice(col, col + size))
+        mine = (_owner(observation.optical_scene[place]), _owner(observation.radar_scene[place]))
+        if 0 in mine:
+            continue
+        if mine != owners or len(batch) == batch_windows:
+            flush()
+            owners = mine
+        batch.append(place)
+    flush()
+    covered = (weight > 0) & np.isfinite(observation.decibel)
+    return total / np.where(weight > 0, weight, np.float32(1)), covered
+
+
+def _owner(scenes: UInt16Array) -> int:
+    """Return the scene that holds most pixels, 0 only where no pixel has a scene."""
+    counts = np.bincount(scenes.ravel(), minlength=2)
+    counts[0] = 0
+    return int(counts.argmax()) if counts.any() else 0
+
+
+def cut_windows(
+    observation: Observation, places: list[tuple[slice, slice]], pair: PairModel, fill: float
+) -> tuple[Float32Array, Float32Array, Masks]:
+    """Return what a model sees of some windows: pictures, standardised radar, masks."""
+    seen = np.stack([observation.masks.seen[place] for place in places])
+    made = np.stack([observation.masks.made[place] for place in places])
+    reflectance = np.stack([observation.reflectance[:, *place] for place in places])
+    decibel = np.stack([observation.decibel[place] for place in places])[:, None]
+    return (
+        to_picture(reflectance, seen, pair.optical, fill),
+        standardise(decibel, pair.radar, fill),
+        Masks(seen=seen, made=made),
+    )
+
+
+def _run_batch(
+    observation: Observation, places: list[tuple[slice, slice]], pair: PairModel, fill: float
+) -> Float32Array:
+    optical, radar, masks = cut_windows(observation, places, pair, fill)
+    return from_picture(pair.model(optical, radar, masks), pair.optical)

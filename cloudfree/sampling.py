@@ -1,0 +1,201 @@
+"""Where the pixels of one grid lie in another: exact, and independent of the block asked for.
+
+GDAL's warper approximates: which neighbour it takes depends on the block that is read. Here a
+nearest pixel is the source pixel that holds the exactly transformed centre of the grid pixel.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj import CRS, Transformer
+
+from cloudfree.grid import origin_px
+from cloudfree.types import AnyArray, Float32Array, Float64Array, Int64Array
+
+_NODE_PX = 16
+"""Positions are exact on a lattice of this pitch and linear between: within 1e-4 px for UTM."""
+_MARGIN_PX = 2e-3
+"""Pixels this close to an edge of the source are transformed exactly, one by one."""
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Positions:
+    """Fractional rows and columns in a source, for every pixel centre of a target.
+
+    Both broadcast to the target's shape: (h, 1) and (1, w) where the grids are parallel, else
+    (h, w). Pixel (0, 0) of the source spans [0, 1).
+    """
+
+    rows: Float64Array
+    cols: Float64Array
+
+
+def locate(target: GeoBox, source_crs: str, source: Affine) -> Positions:
+    """Return where the pixel centres of ``target`` lie in a source grid; ``source_crs`` is WKT.
+
+    The integer parts are those of the exact transform; the fractions are off by up to about
+    1e-4 px. The answer for a pixel does not depend on the block it was asked in.
+    """
+    parallel = source.b == source.d == target.affine.b == target.affine.d == 0
+    if parallel and _same_crs(target.crs.to_wkt(), source_crs):
+        x, y = _centres(target)
+        return Positions(rows=((y - source.f) / source.e)[:, None],
+                         cols=((x - source.c) / source.a)[None, :])
+    with _lock:
+        return _locate_warped(target, source_crs, source)
+
+
+@functools.lru_cache(maxsize=64)
+def _same_crs(one: str, other: str) -> bool:
+    return bool(CRS(one) == CRS(other)) or (
+        CRS(one).to_epsg() is not None and CRS(one).to_epsg() == CRS(other).to_epsg()
+    )
+
+
+def _centres(target: GeoBox) -> tuple[Float64Array, Float64Array]:
+    affine = target.affine
+    x = affine.c + (np.arange(target.width) + 0.5) * affine.a
+    y = affine.f + (np.arange(target.height) + 0.5) * affine.e
+    return x, y
+
+
+@functools.lru_cache(maxsize=32)
+def _transformer(target_crs: str, source_crs: str) -> Transformer:
+    return Transformer.from_crs(target_crs, source_crs, always_xy=True)
+
+
+@functools.lru_cache(maxsize=3)
+def _locate_warped(target: GeoBox, source_crs: str, source: Affine) -> Positions:
+    transformer = _transformer(target.crs.to_wkt(), source_crs)
+    inverse = ~source
+
+    def exactly(x: AnyArray, y: AnyArray) -> tuple[Float64Array, Float64Array]:
+        col, row = inverse * transformer.transform(x, y)
+        return row, col
+
+    affine = target.affine
+    row0, col0 = origin_px(target)
+    y_nodes, y_cell, y_share = _nodes(row0, target.height)
+    x_nodes, x_cell, x_share = _nodes(col0, target.width)
+    x_axis = affine.c + (x_nodes - col0 + 0.5) * affine.a
+    y_axis = affine.f + (y_nodes - row0 + 0.5) * affine.e
+    node_rows, node_cols = exactly(*np.meshgrid(x_axis, y_axis))
+    rows = _between(node_rows, y_cell, y_share, x_cell, x_share)
+    cols = _between(node_cols, y_cell, y_share, x_cell, x_share)
+    middle_x = affine.c + (x_nodes[:-1] - col0 + 0.5 + _NODE_PX / 2) * affine.a
+    middle_y = affine.f + (y_nodes[:-1] - row0 + 0.5 + _NODE_PX / 2) * affine.e
+    for_row, for_col = exactly(*np.meshgrid(middle_x, middle_y))
+    error = max(
+        np.abs(for_row - _middles(node_rows)).max(), np.abs(for_col - _middles(node_cols)).max()
+    )
+    doubtful = np.abs(rows - np.rint(rows)) < _MARGIN_PX
+    doubtful |= np.abs(cols - np.rint(cols)) < _MARGIN_PX
+    doubtful |= not error < _MARGIN_PX / 4
+    y, x = np.nonzero(doubtful)
+    x_all, y_all = _centres(target)
+    rows[doubtful], cols[doubtful] = exactly(x_all[x], y_all[y])
+    rows.flags.writeable = cols.flags.writeable = False
+    return Positions(rows=rows, cols=cols)
+
+
+def _nodes(first: int, size: int) -> tuple[Int64Array, Int64Array, Float64Array]:
+    """Return absolute node positions, each pixel's cell among them, and its share of the cell."""
+    start = math.floor(first / _NODE_PX) * _NODE_PX
+    pixels = np.arange(first, first + size, dtype=np.int64)
+    cell = (pixels - start) // _NODE_PX
+    nodes = start + np.arange(int(cell[-1]) + 2, dtype=np.int64) * _NODE_PX
+    return nodes, cell, (pixels - nodes[cell]) / _NODE_PX
+
+
+def _between(
+    nodes: Float64Array,
+    y_cell: Int64Array,
+    y_share: Float64Array,
+    x_cell: Int64Array,
+    x_share: Float64Array,
+) -> Float64Array:
+    across = nodes[:, x_cell] + (nodes[:, x_cell + 1] - nodes[:, x_cell]) * x_share
+    above = across[y_cell]
+    between: Float64Array = above + (across[y_cell + 1] - above) * y_share[:, None]
+    return between
+
+
+def _middles(nodes: Float64Array) -> Float64Array:
+    middles: Float64Array = (nodes[:-1, :-1] + nodes[:-1, 1:] + nodes[1:, :-1] + nodes[1:, 1:]) / 4
+    return middles
+
+
+def source_window(
+    positions: Positions, shape: tuple[int, int], *, margin: int
+) -> tuple[slice, slice] | None:
+    """Return the rows and columns of a source of ``shape`` that positions touch, or None."""
+    spans = []
+    for values, size in ((positions.rows, shape[0]), (positions.cols, shape[1])):
+        first = max(math.floor(values.min()) - margin, 0)
+        last = min(math.floor(values.max()) + 1 + margin, size)
+        if first >= last:
+            return None
+        spans.append(slice(first, last))
+    return spans[0], spans[1]
+
+
+def take_nearest(
+    pixels: AnyArray, positions: Positions, corner: tuple[int, int], fill: float
+) -> AnyArray:
+    """Return the pixel that holds each position; ``fill`` outside.
+
+    ``pixels`` is a part of the source whose first pixel is ``corner``.
+    """
+    rows = np.floor(positions.rows).astype(np.int64) - corner[0]
+    cols = np.floor(positions.cols).astype(np.int64) - corner[1]
+    inside = (rows >= 0) & (rows < pixels.shape[0]) & (cols >= 0) & (cols < pixels.shape[1])
+    rows, cols = np.clip(rows, 0, pixels.shape[0] - 1), np.clip(cols, 0, pixels.shape[1] - 1)
+    if rows.shape[1] == cols.shape[0] == 1:
+        taken = pixels[rows[:, 0]][:, cols[0]]
+    else:
+        taken = pixels[rows, cols]
+    return taken if inside.all() else np.where(inside, taken, np.asarray(fill, pixels.dtype))
+
+
+def take_bilinear(
+    pixels: Float32Array, positions: Positions, corner: tuple[int, int]
+) -> Float32Array:
+    """Return values between pixel centres, linearly; NaN where the pixel that holds one is NaN.
+
+    Missing neighbours are left out, so that a raster keeps its rim; on an aligned grid the pixels
+    come back as they are.
+    """
+    padded = np.pad(pixels, 1, constant_values=np.nan)
+    rows, row_share = _split(positions.rows - (corner[0] - 0.5), padded.shape[0])
+    cols, col_share = _split(positions.cols - (corner[1] - 0.5), padded.shape[1])
+    if rows.shape[1] == cols.shape[0] == 1:
+        line = _mix(padded[rows[:, 0]], padded[rows[:, 0] + 1], row_share)
+        mixed = _mix(line[:, cols[0]], line[:, cols[0] + 1], col_share)
+    else:
+        upper = _mix(padded[rows, cols], padded[rows, cols + 1], col_share)
+        lower = _mix(padded[rows + 1, cols], padded[rows + 1, cols + 1], col_share)
+        mixed = _mix(upper, lower, row_share)
+    holding = take_nearest(pixels, positions, corner, np.nan)
+    return np.where(np.isnan(holding), np.float32(np.nan), mixed)
+
+
+def _split(positions: Float64Array, size: int) -> tuple[Int64Array, Float32Array]:
+    """Return the index of the neighbour before each position, and the share of the one after."""
+    before = np.floor(positions)
+    share = (positions - before).astype(np.float32)
+    return np.clip(before, 0, size - 2).astype(np.int64), share
+
+
+def _mix(before: Float32Array, after: Float32Array, share: Float32Array) -> Float32Array:
+    mixed = before + (after - before) * share
+    mixed = np.where(np.isnan(after) | (share == 0), before, mixed)
+    known: Float32Array = np.where(np.isnan(before), after, mixed)
+    return known

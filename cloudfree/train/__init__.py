@@ -1,0 +1,1 @@
+"""Training of both GANs: pairs, clouds, losses, the loop, and scores beside baselines."""

@@ -1,0 +1,57 @@
+"""``python -m cloudfree.train SETTINGS.toml --data DIR… --out DIR``: train, or go on training."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from cloudfree.config import build, merge, read_toml
+from cloudfree.errors import RequestError
+from cloudfree.train.prepare import prepare
+from cloudfree.train.settings import TrainSettings
+
+
+def main() -> int:
+    """Train as the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cloudfree.train", description=__doc__)
+    parser.add_argument("settings", type=Path, help="TOML of the training")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="hold train and val")
+    parser.add_argument("--out", type=Path, help="folder of the training; goes on from there")
+    parser.add_argument("--clouds", type=Path, help="real cloudy/clear pairs to clip clouds from")
+    parser.add_argument("--translator", type=Path, nargs="*", default=[], help="GAN1 weights")
+    parser.add_argument("--without-fold", type=int, help="leave out this fold of [folds] count")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--threads", type=int, help="of the processor, for torch")
+    chosen = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    try:
+        tables = merge(
+            read_toml(chosen.settings),
+            {
+                "optimiser": {"steps": chosen.steps},
+                "folds": {"without": chosen.without_fold},
+            },
+        )
+        settings = build(TrainSettings, tables, str(chosen.settings))
+        out = chosen.out or Path("runs") / chosen.settings.stem
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "PID").write_text(str(os.getpid()), encoding="utf-8")
+        trainer = prepare(
+            settings, chosen.data, out, clouds=chosen.clouds, translators=chosen.translator
+        )
+        trainer.run()
+    except RequestError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

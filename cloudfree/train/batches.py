@@ -1,0 +1,165 @@
+"""Batches of patches: cut, turned, clouded. A batch depends only on the seed and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cloudfree.clouds import Cloud, CloudSettings, lay_sky, make_sky
+from cloudfree.train.pairs import Half, Pair
+from cloudfree.train.settings import PatchSettings
+from cloudfree.types import BoolArray, Float32Array
+
+NODATA = -1.0
+"""What pictures and radar hold where a window juts out of its scene."""
+MADE_GROWTH_PX = 3
+"""A mask is a little larger than the cloud, as a detector's is after dilation."""
+LUMINANCE = (0.299, 0.587, 0.114)
+"""ITU-R BT.601, the weights of the grey pictures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Patches; all tensors are (patch, band, y, x)."""
+
+    radar: Tensor
+    """One standardised channel."""
+    truth: Tensor
+    """Clear picture."""
+    valid: Tensor
+    """Bool, one band: False in a wedge of nodata."""
+    has_colour: Tensor
+    """Bool, (patch, 1, 1, 1): False where the truth is luminance only."""
+    cloudy: Tensor
+    """The picture under cloud and shadow; empty for GAN1."""
+    made: Tensor
+    """Bool, one band: True where the ground is hidden; empty for GAN1."""
+    translated: Tensor
+    """GAN1's picture; empty for GAN1."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(**{name: getattr(self, name).to(device) for name in self.__slots__})
+
+
+class PatchSource:
+    """Draws batches from pairs. ``translated`` holds GAN1's picture per pair name for GAN2."""
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        settings: PatchSettings,
+        *,
+        translated: Mapping[str, Half] | None = None,
+        clouds: CloudSettings | None = None,
+        library: Sequence[Cloud] = (),
+    ) -> None:
+        self.pairs = list(pairs)
+        self.settings = settings
+        self.translated = translated
+        self.clouds = clouds
+        self.library = list(library)
+        share = {"sen12": settings.colour_share, "sen12-grey": settings.grey_share}
+        weights = np.array([share.get(pair.kind, settings.large_share) for pair in self.pairs])
+        kinds = [pair.kind for pair in self.pairs]
+        weights /= np.array([kinds.count(kind) for kind in kinds])
+        self._chance = weights / weights.sum()
+
+    def draw(self, size: int, *, seed: int, step: int) -> Batch:
+        """Return batch number ``step`` of ``seed``."""
+        rng = np.random.default_rng([seed, step])
+        chosen = rng.choice(len(self.pairs), size, p=self._chance)
+        patches = [
+            self._draw_patch(self.pairs[int(pick)], rng, seed, step * size + place)
+            for place, pick in enumerate(chosen)
+        ]
+        colour = [self.pairs[int(pick)].has_colour for pick in chosen]
+        radar, truth, valid, cloudy, made, translated = (
+            torch.from_numpy(np.stack(layer)) for layer in zip(*patches, strict=True)
+        )
+        return Batch(
+            radar=radar,
+            truth=truth,
+            valid=valid,
+            has_colour=torch.tensor(colour)[:, None, None, None],
+            cloudy=cloudy,
+            made=made,
+            translated=translated,
+        )
+
+    def _draw_patch(
+        self, pair: Pair, rng: np.random.Generator, seed: int, index: int
+    ) -> tuple[np.ndarray, ...]:
+        side = self.settings.size_px
+        top = int(rng.integers(pair.radar.shape[1] - side + 1))
+        left = int(rng.integers(pair.radar.shape[2] - side + 1))
+        at = np.s_[:, top : top + side, left : left + side]
+        turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+
+        def take(layer: Half) -> Float32Array:
+            patch = np.rot90(layer[at], turns, axes=(1, 2))
+            patch = patch[:, :, ::-1] if mirrored else patch
+            return np.ascontiguousarray(patch).astype(np.float32)
+
+        radar, truth = take(pair.radar), take(pair.optical)
+        gain = 1 + self.settings.radar_gain * rng.uniform(-1, 1)
+        radar = radar * gain + self.settings.radar_offset * rng.uniform(-1, 1)
+        radar = np.clip(radar, -1, 1).astype(np.float32)
+        valid = np.ones((1, side, side), bool)
+        if rng.random() < self.settings.wedge_share:
+            valid = draw_wedge(side, rng)
+        radar[~valid] = NODATA
+        truth[np.broadcast_to(~valid, truth.shape)] = NODATA
+        nothing = np.zeros((0, side, side), np.float32)
+        if self.clouds is None:
+            return radar, truth, valid, nothing, nothing.astype(bool), nothing
+        sky = make_sky((side, side), 3, self.clouds, self.library, seed=seed, index=index)
+        cloudy = lay_sky(truth, sky, pair.low_dn, pair.high_dn)
+        cloudy[np.broadcast_to(~valid, cloudy.shape)] = NODATA
+        made = grow(sky.hidden, MADE_GROWTH_PX)[None]
+        translated = nothing if self.translated is None else take(self.translated[pair.name])
+        return radar, truth, valid, cloudy, made & valid, translated
+
+
+def draw_wedge(side: int, rng: np.random.Generator) -> BoolArray:
+    """Return (1, side, side): False beyond a line that cuts off up to half of the window."""
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = np.mgrid[:side, :side] / (side - 1) - 0.5
+    distance = rows * np.sin(angle) + columns * np.cos(angle)
+    inside: BoolArray = distance <= np.quantile(distance, rng.uniform(0.5, 0.95))
+    return inside[None]
+
+
+def grow(mask: BoolArray, radius_px: int) -> BoolArray:
+    """Return a (y, x) mask whose True areas reach ``radius_px`` further, in a square."""
+    for axis in (0, 1):
+        grown = mask.copy()
+        for shift in range(1, radius_px + 1):
+            ahead, behind = np.roll(mask, shift, axis), np.roll(mask, -shift, axis)
+            edge = [slice(None), slice(None)]
+            edge[axis] = slice(0, shift)
+            ahead[tuple(edge)] = False
+            edge[axis] = slice(-shift, None)
+            behind[tuple(edge)] = False
+            grown |= ahead | behind
+        mask = grown
+    return mask
+
+
+def hide_untaught(candidate: Tensor, batch: Batch) -> Tensor:
+    """Return the candidate as far as the truth can judge it.
+
+    Nodata takes the truth's value, so that it has neither loss nor gradient; where the truth has
+    only luminance, the candidate is reduced to its own.
+    """
+    if not bool(batch.has_colour.all()):
+        weights = torch.tensor(LUMINANCE, device=candidate.device).view(1, 3, 1, 1)
+        grey = (candidate * weights).sum(1, keepdim=True).expand_as(candidate)
+        candidate = torch.where(batch.has_colour, candidate, grey)
+    if not bool(batch.valid.all()):
+        candidate = torch.where(batch.valid, candidate, batch.truth)
+    return candidate

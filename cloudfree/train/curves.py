@@ -1,0 +1,43 @@
+"""Curves as CSV: one row per step, columns fixed by the first row."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+
+class Curve:
+    """A CSV file that grows. Rows after ``keep_until`` are dropped: a resumed run makes them anew."""
+
+    def __init__(self, path: Path, *, keep_until: int = 0) -> None:
+        self.path = path
+        rows = _read_rows(path)
+        kept = [row for row in rows if int(float(row["step"])) <= keep_until]
+        self._columns = list(rows[0]) if kept else []
+        if path.exists():
+            path.unlink()
+        for row in kept:
+            self._write(row)
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """Append one row."""
+        row = {"step": str(step), **{name: f"{value:.6g}" for name, value in values.items()}}
+        self._columns = self._columns or list(row)
+        self._write(row)
+
+    def _write(self, row: dict[str, str]) -> None:
+        is_new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
+            if is_new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    # A killed run may have left half a line.
+    return [row for row in rows if row["step"] and None not in row.values()]

@@ -1,0 +1,293 @@
+"""Training of GAN1 and GAN2 as in paper sections 2.2, 2.3 and 3.1, to be read in one sitting.
+
+Everything random is drawn from the seed and the step, and the state on disk is whole, so that a
+training that was killed and started again ends with the same weights on a CPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning.fabric import Fabric
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cloudfree.gan import Discriminator, build_generator, init_weights
+from cloudfree.gan.removal import BANDS_OF, CloudRemoval
+from cloudfree.train.averaging import AveragedGenerator
+from cloudfree.train.batches import Batch, PatchSource, hide_untaught
+from cloudfree.train.curves import Curve
+from cloudfree.train.losses import adversarial_loss, generator_loss
+from cloudfree.train.scoring import Scores, Window, score
+from cloudfree.train.settings import TrainSettings
+from cloudfree.train.sheets import write_sheet
+
+log = logging.getLogger(__name__)
+
+NORM_STEP = 1 << 40
+"""Batches for batch-norm statistics are numbered from here: never those of the training."""
+SHEET_ROWS = 8
+
+
+@dataclass
+class Trainer:
+    """The state of one training, and its step."""
+
+    settings: TrainSettings
+    source: PatchSource
+    windows: Sequence[Window]
+    folder: Path
+    fabric: Fabric = field(default_factory=lambda: Fabric(accelerator="auto", devices=1))
+    step: int = 0
+    best: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        s = self.settings
+        torch.manual_seed(s.optimiser.seed)
+        self.generator = self.fabric.to_device(build_network(s))
+        self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        condition = sum(BANDS_OF[name] for name in network_inputs(s))
+        self.discriminator = Discriminator(condition, 3, s.loss.discriminator_width)
+        init_weights(self.discriminator)
+        self.discriminator = self.fabric.to_device(self.discriminator)
+        self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        betas = (s.optimiser.beta1, s.optimiser.beta2)
+        rate = s.optimiser.learning_rate
+        self.generator_adam = torch.optim.Adam(self.generator.parameters(), rate, betas)
+        self.discriminator_adam = torch.optim.Adam(self.discriminator.parameters(), rate, betas)
+        self.average = AveragedGenerator(self.generator, s.optimiser.ema_decay)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / "last.pt").exists():
+            self.load()
+
+    def run(self, until: int | None = None) -> None:
+        """Train up to the settings' number of steps, or to ``until``."""
+        log_settings, steps = self.settings.log, self.settings.optimiser.steps
+        curve = Curve(self.folder / "curve.csv", keep_until=self.step)
+        scores = Curve(self.folder / "scores.csv", keep_until=self.step)
+        last_step = min(steps, steps if until is None else until)
+        began, first = time.monotonic(), self.step
+        while self.step < last_step:
+            batch = self.draw(self.step)
+            losses = self.train_step(batch)
+            self.step += 1
+            if self.step % log_settings.curve_every == 0:
+                curve.add(self.step, {name: float(value) for name, value in losses.items()})
+                pace = (self.step - first) / (time.monotonic() - began)
+                log.info(
+                    "step %d of %d: %s; %.2f patches/s, %.0f min to go",
+                    self.step, steps,
+                    ", ".join(f"{name} {float(value):.3f}" for name, value in losses.items()),
+                    pace * batch.radar.shape[0], (steps - self.step) / pace / 60,
+                )  # fmt: skip
+            if self.step % log_settings.score_every == 0 or self.step == steps:
+                self.validate(scores)
+            if self.step % log_settings.save_every == 0 or self.step == last_step:
+                self.save()
+
+    def draw(self, step: int) -> Batch:
+        """Return training batch number ``step``."""
+        optimiser = self.settings.optimiser
+        batch = self.source.draw(optimiser.batch, seed=optimiser.seed, step=step)
+        return batch.to(self.fabric.device)
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update the discriminator, then the generator (eq. 5); return the unweighted losses."""
+        loss = self.settings.loss
+        torch.manual_seed(self.settings.optimiser.seed * 1_000_003 + self.step)
+        set_rate(self.generator_adam, self.settings, self.step)
+        set_rate(self.discriminator_adam, self.settings, self.step)
+        self.generator.train()
+        with self.autocast():
+            candidate = apply(self.generator, batch)
+        taught = hide_untaught(candidate, batch)
+        total, losses = generator_loss(
+            taught, batch.truth, loss.objective,  # type: ignore[arg-type]
+            l1_weight=loss.l1_weight, ssim_weight=loss.ssim_weight,
+        )  # fmt: skip
+        if loss.adversarial_weight > 0:
+            condition = make_condition(self.generator, batch)
+            losses["discriminator"] = self.train_discriminator(condition, taught.detach(), batch)
+            self.discriminator.requires_grad_(False)
+            with self.autocast():
+                logits = self.discriminator(condition, taught)
+            self.discriminator.requires_grad_(True)
+            adversarial = adversarial_loss(logits, real=True)
+            losses["adversarial"] = adversarial.detach()
+            total = total + loss.adversarial_weight * adversarial
+        self.generator_adam.zero_grad()
+        self.fabric.backward(total)
+        self.generator_adam.step()
+        self.average.update(self.generator, self.step)
+        return losses
+
+    def train_discriminator(self, condition: Tensor, candidate: Tensor, batch: Batch) -> Tensor:
+        """Update the discriminator on truth and candidates (eq. 1); return its loss."""
+        with self.autocast():
+            real = self.discriminator(condition, batch.truth)
+            made = self.discriminator(condition, candidate)
+        loss = (adversarial_loss(real, real=True) + adversarial_loss(made, real=False)) / 2
+        self.discriminator_adam.zero_grad()
+        self.fabric.backward(loss)
+        self.discriminator_adam.step()
+        return loss.detach()
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of forward passes, at the settings' precision."""
+        enabled = self.settings.optimiser.precision == "bf16"
+        return torch.autocast(self.fabric.device.type, torch.bfloat16, enabled=enabled)
+
+    def validate(self, curve: Curve) -> Scores:
+        """Score the averaged generator, write a sheet, and keep its weights if it is the best."""
+        self.measure_norms()
+        scores = score(self.windows, self.restore) if self.windows else {}
+        named = {f"{group}_{name}": v for group, each in scores.items() for name, v in each.items()}
+        curve.add(self.step, named)
+        figure = "psnr" if self.settings.task == "sar2opt" else "psnr_cloudy"
+        mean = sum(each[figure] for each in scores.values()) / max(len(scores), 1)
+        log.info("step %d: %s", self.step, {name: round(v, 3) for name, v in named.items()})
+        if self.windows:
+            chosen = list(self.windows[:: max(1, len(self.windows) // SHEET_ROWS)])[:SHEET_ROWS]
+            write_sheet(self.folder / f"sheet_{self.step:07d}.png", self.lay_out(chosen))
+        if mean > self.best or not self.windows:
+            self.best = mean
+            self.keep(self.folder / "best.safetensors", scores)
+        return scores
+
+    def measure_norms(self) -> None:
+        """Give the averaged generator batch-norm statistics of its own."""
+        count = self.settings.log.norm_batches
+        passes = (self._pass_through(NORM_STEP + number) for number in range(count))
+        self.average.measure_norms(passes)
+
+    def _pass_through(self, step: int) -> Callable[[nn.Module], Tensor]:
+        def send(network: nn.Module) -> Tensor:
+            with self.autocast():
+                return apply(network, self.draw(step))
+
+        return send
+
+    @torch.no_grad()
+    def restore(self, windows: Sequence[Window]) -> Tensor:
+        """Return the averaged generator's candidates for a few windows, on the CPU."""
+        with self.autocast():
+            return apply(self.average.network, join(windows).to(self.fabric.device)).float().cpu()
+
+    def lay_out(self, windows: Sequence[Window]) -> list[Tensor]:
+        """Return the columns of a sample sheet."""
+        batch = join(windows)
+        columns = [batch.radar, self.restore(windows), batch.truth]
+        return columns if self.settings.task == "sar2opt" else [batch.cloudy, *columns]
+
+    def keep(self, path: Path, scores: Scores) -> None:
+        """Write the averaged generator with its settings and scores, whole or not at all."""
+        weights = {name: t.contiguous() for name, t in self.average.network.state_dict().items()}
+        facts = {
+            "settings": json.dumps(dataclasses.asdict(self.settings)),
+            "scenes": json.dumps(sorted({pair.scene for pair in self.source.pairs})),
+            "scores": json.dumps(scores),
+            "step": str(self.step),
+        }
+        part = path.with_suffix(".part")
+        save_file(weights, part, metadata=facts)
+        os.replace(part, path)
+
+    def save(self) -> None:
+        """Write all that is needed to go on, whole or not at all."""
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        part = self.folder / "last.part"
+        torch.save({**state, "step": self.step, "best": self.best}, part)
+        os.replace(part, self.folder / "last.pt")
+
+    def load(self) -> None:
+        """Go on from ``last.pt``."""
+        state = torch.load(self.folder / "last.pt", map_location="cpu", weights_only=True)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.step, self.best = state["step"], state["best"]
+        log.info("going on from step %d in %s", self.step, self.folder)
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "average": self.average.network,
+            "generator_adam": self.generator_adam,
+            "discriminator_adam": self.discriminator_adam,
+        }
+
+
+def network_inputs(settings: TrainSettings) -> tuple[str, ...]:
+    """Return the kinds of input the task's generator sees."""
+    return ("radar",) if settings.task == "sar2opt" else settings.generator.inputs
+
+
+def build_network(settings: TrainSettings) -> nn.Module:
+    """Return GAN1's generator, or GAN2's with what it is given, at its first weights."""
+    chosen = settings.generator
+    generator = build_generator(
+        chosen.network,  # type: ignore[arg-type]
+        bands_in=sum(BANDS_OF[name] for name in network_inputs(settings)),
+        bands_out=3,
+        width=chosen.width,
+        dropout=chosen.dropout,
+    )
+    init_weights(generator)
+    if settings.task == "sar2opt":
+        return generator
+    return CloudRemoval(generator, chosen.inputs, chosen.fill, residual=chosen.residual)  # type: ignore[arg-type]
+
+
+def apply(network: nn.Module, batch: Batch) -> Tensor:
+    """Return the network's pictures for a batch."""
+    if isinstance(network, CloudRemoval):
+        seen = batch.valid & ~batch.made
+        picture: Tensor = network(batch.cloudy, seen, batch.radar, batch.translated)
+    else:
+        picture = network(batch.radar.contiguous(memory_format=torch.channels_last))
+    return picture
+
+
+def make_condition(network: nn.Module, batch: Batch) -> Tensor:
+    """Return what the discriminator judges a picture by: the generator's own input."""
+    if not isinstance(network, CloudRemoval):
+        return batch.radar
+    seen = batch.valid & ~batch.made
+    filled = network.fill_in(batch.cloudy, seen, batch.radar, batch.translated)
+    return network.join(filled, seen, batch.radar, batch.translated)
+
+
+def set_rate(adam: torch.optim.Optimizer, settings: TrainSettings, step: int) -> None:
+    """Set the learning rate of a step: constant, then falling evenly to 0."""
+    o = settings.optimiser
+    left = (o.steps - step) / max(o.steps * (1 - o.constant_share), 1)
+    for group in adam.param_groups:
+        group["lr"] = o.learning_rate * min(1.0, left)
+
+
+def join(windows: Sequence[Window]) -> Batch:
+    """Return validation windows as a batch."""
+    radar = torch.stack([window.radar for window in windows])
+    nothing = torch.zeros(len(windows), 0, *radar.shape[2:])
+
+    def stack(layers: list[Tensor | None]) -> Tensor:
+        given = [layer for layer in layers if layer is not None]
+        return torch.stack(given) if given else nothing
+
+    return Batch(
+        radar=radar,
+        truth=torch.stack([window.truth for window in windows]),
+        valid=torch.ones_like(radar, dtype=torch.bool),
+        has_colour=torch.ones(len(windows), 1, 1, 1, dtype=torch.bool),
+        cloudy=stack([window.cloudy for window in windows]),
+        made=stack([window.made for window in windows]).bool(),
+        translated=stack([window.translated for window in windows]),
+    )

@@ -1,0 +1,120 @@
+"""Scores on whole validation windows, beside baselines, as means over pictures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cloudfree.clouds import Cloud, CloudSettings, lay_sky, make_sky
+from cloudfree.metrics import mae, psnr, sam, ssim
+from cloudfree.train.batches import MADE_GROWTH_PX, grow
+from cloudfree.train.pairs import Half, Pair
+from cloudfree.types import BoolArray, Float32Array
+
+Scores = dict[str, dict[str, float]]
+"""Set of pictures -> name of the figure -> value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One picture to be judged on."""
+
+    group: str
+    """The set it belongs to."""
+    radar: Tensor
+    """(1, y, x)."""
+    truth: Tensor
+    """(3, y, x)."""
+    cloudy: Tensor | None = None
+    """(3, y, x)."""
+    made: Tensor | None = None
+    """(1, y, x): True where it may be made."""
+    under_cloud: BoolArray | None = None
+    """(y, x): True where "cloudy" figures are taken."""
+    translated: Tensor | None = None
+    """(3, y, x): GAN1's picture."""
+
+
+def make_windows(
+    windows: Sequence[Pair],
+    *,
+    clouds: CloudSettings | None = None,
+    library: Sequence[Cloud] = (),
+    translated: Mapping[str, Half] | None = None,
+    seed: int = 0,
+) -> list[Window]:
+    """Return windows to judge on; with ``clouds``, under real cloud or sky ``index`` of ``seed``."""
+    made_windows = []
+    for index, pair in enumerate(windows):
+        truth = pair.optical.astype(np.float32)
+        cloudy: Float32Array | None = None
+        made: BoolArray | None = None
+        under_cloud: BoolArray | None = None
+        if clouds is not None:
+            if pair.cloudy is not None and pair.made is not None:
+                cloudy, made, under_cloud = pair.cloudy.astype(np.float32), pair.made, pair.made
+            else:
+                shape = (truth.shape[1], truth.shape[2])
+                sky = make_sky(shape, len(truth), clouds, library, seed=seed, index=index)
+                cloudy = lay_sky(truth, sky, pair.low_dn, pair.high_dn)
+                made, under_cloud = grow(sky.hidden, MADE_GROWTH_PX), sky.cloudy
+        made_windows.append(
+            Window(
+                group=pair.kind,
+                radar=torch.from_numpy(pair.radar.astype(np.float32)),
+                truth=torch.from_numpy(truth),
+                cloudy=None if cloudy is None else torch.from_numpy(cloudy),
+                made=None if made is None else torch.from_numpy(made)[None],
+                under_cloud=under_cloud,
+                translated=None
+                if translated is None
+                else torch.from_numpy(translated[pair.name].astype(np.float32)),
+            )
+        )
+    return made_windows
+
+
+@torch.no_grad()
+def score(windows: Sequence[Window], restore: Callable[[list[Window]], Tensor]) -> Scores:
+    """Return per group the mean of each figure over its pictures.
+
+    ``restore`` gives candidates (n, 3, y, x) for a few windows. PSNR has MAX = 2, the full range
+    of [-1, 1]; SSIM, MAE and the spectral angle (degrees) are taken on [0, 1]. Figures that a
+    picture does not have (no cloudy pixel) are left out of its mean.
+    """
+    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for first in range(0, len(windows), 8):
+        few = list(windows[first : first + 8])
+        for window, candidate in zip(few, restore(few).float().cpu().numpy(), strict=True):
+            for name, value in judge(candidate, window).items():
+                if np.isfinite(value):
+                    figures[window.group][name].append(value)
+            figures[window.group]["n"].append(1.0)
+    return {
+        group: {
+            name: float(np.sum(values) if name == "n" else np.mean(values))
+            for name, values in named.items()
+        }
+        for group, named in figures.items()
+    }
+
+
+def judge(candidate: Float32Array, window: Window) -> dict[str, float]:
+    """Return the figures of one picture."""
+    truth = window.truth.numpy()
+    x, y = (candidate + 1) / 2, (truth + 1) / 2
+    figures = {
+        "psnr": psnr(x, y, 1.0),
+        "ssim": ssim(x, y, 1.0),
+        "mae": mae(x, y),
+        "sam": sam(x, y),
+    }
+    if window.under_cloud is not None:
+        figures["psnr_cloudy"] = psnr(x, y, 1.0, window.under_cloud)
+        figures["psnr_clear"] = psnr(x, y, 1.0, ~window.under_cloud)
+    return figures

@@ -1,0 +1,160 @@
+"""A training's settings: one small frozen object per section of its TOML, in the paper's order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import get_args
+
+from cloudfree.clouds import CloudSettings
+from cloudfree.errors import SettingsError
+from cloudfree.gan import Network
+from cloudfree.gan.fill import Fill
+from cloudfree.train.losses import Objective
+
+TASKS = ("sar2opt", "cloud_removal")
+INPUTS = ("cloudy", "translated", "radar", "made")
+PRECISIONS = ("fp32", "bf16")
+
+
+def _choose(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise SettingsError(f"{name} is {value!r}; give one of {', '.join(known)}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SettingsError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchSettings:
+    """Which patches are drawn, and how they are varied."""
+
+    size_px: int = 256
+    """Side of a patch; a multiple of 8."""
+    colour_share: float = 0.5
+    """Relative frequency of patches from SEN1-2 as published."""
+    grey_share: float = 0.0
+    """Relative frequency of pairs that have only luminance; they teach structure."""
+    large_share: float = 0.5
+    """Relative frequency of crops from the 1024 px pairs and of other patches."""
+    radar_gain: float = 0.1
+    """Radar is multiplied by 1 +- this: standard deviations of scenes are estimates."""
+    radar_offset: float = 0.1
+    """And moved by +- this."""
+    wedge_share: float = 0.1
+    """Share of patches with a wedge of nodata: windows jut out of scenes."""
+    on_problem: str = "skip"
+    """``skip`` or ``refuse`` missing, broken and mismatched files."""
+
+    def __post_init__(self) -> None:
+        _require(self.size_px >= 16 and self.size_px % 8 == 0, "size_px is no multiple of 8")
+        _choose("on_problem", self.on_problem, ("skip", "refuse"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldSettings:
+    """Scenes left out of a GAN1, for whose translated pictures GAN2 then learns."""
+
+    count: int = 0
+    """Into how many groups the scenes are split; 0 keeps all."""
+    without: int = 0
+    """Number of the group to leave out."""
+
+    def __post_init__(self) -> None:
+        _require(self.count == 0 or 0 <= self.without < self.count, "no such fold to leave out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorSettings:
+    """The network (paper section 2.1)."""
+
+    network: str = "drib"
+    """``drib`` or, for the ablation, ``unet``."""
+    width: int = 64
+    """Filters of the first layer."""
+    dropout: float = 0.5
+    inputs: tuple[str, ...] = ("cloudy", "translated")
+    """What GAN2 sees, of ``cloudy translated radar made``; ``cloudy radar`` is Table 5, row 2."""
+    fill: str = "cloud"
+    """What stands in the cloudy picture under cloud; see ``cloudfree.gan.fill``."""
+    residual: bool = False
+    """GAN2 gives a correction to the filled picture instead of the picture."""
+
+    def __post_init__(self) -> None:
+        _choose("network", self.network, get_args(Network))
+        _choose("fill", self.fill, get_args(Fill))
+        for name in self.inputs:
+            _choose("inputs", name, INPUTS)
+        _require(self.width >= 2 and self.width % 2 == 0, "width is odd or below 2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSettings:
+    """The objective (eq. 5)."""
+
+    objective: str = "l1+ssim"
+    """``l1``, ``ssim`` or ``l1+ssim``."""
+    l1_weight: float = 100.0
+    ssim_weight: float = 100.0
+    adversarial_weight: float = 1.0
+    """0 trains without a discriminator."""
+    discriminator_width: int = 64
+
+    def __post_init__(self) -> None:
+        _choose("objective", self.objective, get_args(Objective))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimiserSettings:
+    """Adam and its pace (section 3.1)."""
+
+    learning_rate: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    batch: int = 32
+    steps: int = 100_000
+    constant_share: float = 0.5
+    """Share of the steps before the learning rate starts to fall, evenly, to 0."""
+    ema_decay: float = 0.999
+    """Weights that are judged and kept: a moving average with this memory per step."""
+    precision: str = "bf16"
+    """``fp32`` or ``bf16`` autocast; weights are fp32 either way."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _choose("precision", self.precision, PRECISIONS)
+        _require(self.batch >= 1 and self.steps >= 1, "batch and steps start at 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """How often things are written, in steps."""
+
+    curve_every: int = 50
+    save_every: int = 250
+    """Checkpoint to resume from."""
+    score_every: int = 500
+    """Validation, sample sheet and, if it is the best so far, the weights."""
+    norm_batches: int = 24
+    """Batches for the batch-norm statistics of the averaged weights before each validation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """All settings of a training."""
+
+    task: str = "sar2opt"
+    """``sar2opt`` (GAN1) or ``cloud_removal`` (GAN2)."""
+    patches: PatchSettings = field(default_factory=PatchSettings)
+    folds: FoldSettings = field(default_factory=FoldSettings)
+    clouds: CloudSettings = field(default_factory=CloudSettings)
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    def __post_init__(self) -> None:
+        _choose("task", self.task, TASKS)
+        if self.task == "cloud_removal" and "cloudy" not in self.generator.inputs:
+            raise SettingsError("GAN2 needs the cloudy picture among its inputs")

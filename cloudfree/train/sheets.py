@@ -1,0 +1,25 @@
+"""Sample sheets: what the network makes of a few pictures, to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+
+def write_sheet(path: Path, columns: list[Tensor], *, side_px: int = 192) -> None:
+    """Write a PNG with one row per picture and one column per kind of picture.
+
+    Each column is (picture, 1 or 3 bands, y, x) in [-1, 1].
+    """
+    rows = []
+    for index in range(len(columns[0])):
+        tiles = []
+        for column in columns:
+            picture = column[index].float().cpu().expand(3, -1, -1).permute(1, 2, 0).numpy()
+            eight_bit = np.clip((picture + 1) * 127.5, 0, 255).astype(np.uint8)
+            tiles.append(np.asarray(Image.fromarray(eight_bit).resize((side_px, side_px))))
+        rows.append(np.concatenate(tiles, axis=1))
+    Image.fromarray(np.concatenate(rows)).save(path)

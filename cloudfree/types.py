@@ -1,0 +1,62 @@
+"""Types that every floor shares: array aliases, masks, and the shape of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from cloudfree.contract import Contract
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+UInt8Array = NDArray[np.uint8]
+UInt16Array = NDArray[np.uint16]
+Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+AnyArray = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masks:
+    """Which pixels were seen and which are to be made; where neither is True there is nothing."""
+
+    seen: BoolArray
+    """(..., y, x): True where the optical scene shows the ground."""
+    made: BoolArray
+    """(..., y, x): True where cloud or shadow hides the ground."""
+
+
+class Model(Protocol):
+    """Restores windows. The wide-area engine runs anything of this shape."""
+
+    @property
+    def contract(self) -> Contract:
+        """What the model expects and gives."""
+        ...
+
+    def __call__(self, optical: Float32Array, radar: Float32Array, masks: Masks) -> Float32Array:
+        """Return a candidate picture for every pixel of every window.
+
+        ``optical`` is (n, band, y, x) in [-1, 1], the contract's fill where not seen;
+        ``radar`` is (n, 1, y, x), standardised, the contract's fill where missing;
+        ``masks`` are (n, y, x). The answer has the shape, dtype and range of ``optical``.
+        A window's answer must not depend on the other windows of its batch.
+        """
+        ...
+
+
+@runtime_checkable
+class SceneFitted(Protocol):
+    """A model that learns something small from a sample of each scene before it restores it."""
+
+    def fit(self, optical: Float32Array, radar: Float32Array, masks: Masks) -> list[list[float]]:
+        """Return what was learnt from sample windows, as plain numbers that JSON can hold."""
+        ...
+
+    def fitted(self, numbers: list[list[float]]) -> Model:
+        """Return the model that uses these numbers."""
+        ...
