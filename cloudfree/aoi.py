@@ -37,7 +37,9 @@ def read_aoi(path: Path) -> Aoi:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise AoiError(f"cannot read the area {path}: {error.strerror}. Give a GeoJSON file") from None
+        raise AoiError(
+            f"cannot read the area {path}: {error.strerror}. Give a GeoJSON file"
+        ) from None
     except ValueError as error:
         raise AoiError(f"{path} is not JSON: {error}. Give a GeoJSON file") from None
     parts = [_polygon(geometry, path) for geometry in _geometries(document, path)]

@@ -15,7 +15,7 @@ from cloudfree.types import Float32Array, Masks
 
 _FINE_PX, _COARSE_PX = 2.0, 8.0
 _SCALES = (4, 16, 32)
-_FADE = 1e-6
+_FADE = 1e-3
 _RIDGE = 1e-3
 N_FEATURES = 7
 
@@ -75,5 +75,3 @@ def _features(radar: Float32Array) -> Float32Array:
     contrast = np.sqrt(np.maximum(gaussian((fine - coarse) ** 2, _COARSE_PX), 0))
     one = np.ones_like(fine)
     return np.stack([one, fine, fine**2, coarse, coarse**2, contrast, contrast**2])
-
-

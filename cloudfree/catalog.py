@@ -20,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudfree.config import CatalogSettings, SceneSettings
 from cloudfree.errors import CatalogError
+from cloudfree.keys import unsigned
 from cloudfree.scenes import Period, Scene, read_scene
 
 logger = logging.getLogger(__name__)
@@ -56,12 +57,11 @@ def search(
     optical = dt.timedelta(days=0 if period.is_interval else scenes.optical_days)
     radar = optical + dt.timedelta(days=scenes.sar_days)
     wanted = [(catalog.optical_collections, optical), (catalog.radar_collections, radar)]
-    is_api = urlsplit(stac).scheme in ("http", "https")
-    everything = [] if is_api else _read_local(Path(stac))
+    everything = [] if _is_api(stac) else _read_local(Path(stac))
     found: dict[tuple[str, str], Item] = {}
     for collections, reach in wanted:
         first, last = period.first - reach, period.end + reach
-        if is_api:
+        if _is_api(stac):
             items: Iterable[Item] = _ask(stac, collections, area, (first, last), catalog.timeout_s)
         else:
             items = (i for i in everything if i.get("collection") in collections)
@@ -71,6 +71,15 @@ def search(
                 found[scene.collection, scene.id] = item
     logger.info("catalog.search: %d items at %s", len(found), stac)
     return [found[key] for key in sorted(found)]
+
+
+def address(stac: str) -> str:
+    """Return an API's address without signature, or the absolute path of a local catalog."""
+    return unsigned(stac) if _is_api(stac) else str(Path(stac).resolve())
+
+
+def _is_api(stac: str) -> bool:
+    return urlsplit(stac).scheme in ("http", "https")
 
 
 def _ask(
@@ -118,9 +127,10 @@ def _read_local(path: Path) -> list[Item]:
     if kind in ("Catalog", "Collection"):
         try:
             root = pystac.Catalog.from_file(str(path.resolve()))
-            return [
-                item.make_asset_hrefs_absolute().to_dict() for item in root.get_items(recursive=True)
-            ]
+            found = list(root.get_items(recursive=True))
+            for item in found:
+                item.make_asset_hrefs_absolute()
+            return [item.to_dict() for item in found]
         except (pystac.STACError, OSError, KeyError, ValueError) as error:
             raise CatalogError(f"the catalog {path} cannot be read: {error}") from None
     raise CatalogError(

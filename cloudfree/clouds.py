@@ -61,16 +61,16 @@ class Sky:
 class CloudSettings:
     """What skies are drawn."""
 
-    cover: tuple[float, ...] = (0.2, 0.6)
+    cover: tuple[float, float] = (0.2, 0.6)
     """Lowest and highest share of a window under cloud; drawn evenly between."""
     overcast: float = 0.05
     """Share of windows without any clear pixel."""
     softness: float = 0.35
     """Width of a cloud's rim, as a share of its range of thickness."""
-    shadow_px: tuple[float, ...] = (8.0, 60.0)
+    shadow_px: tuple[float, float] = (8.0, 60.0)
     """Distance between cloud and shadow: height x tan(sun zenith) / pixel size.
     500 m under a sun at 9 degrees from the zenith to 1000 m at 31, at 10 m."""
-    shadow_light: tuple[float, ...] = (0.25, 0.7)
+    shadow_light: tuple[float, float] = (0.25, 0.7)
     """Share of light left in a shadow's core."""
 
     def __post_init__(self) -> None:
@@ -123,7 +123,8 @@ def fractal_noise(
     frequency[0, 0] = np.inf
     spectrum = np.fft.rfft2(rng.standard_normal((2 * height, 2 * width))) * frequency**-roughness
     noise = np.fft.irfft2(spectrum, s=(2 * height, 2 * width))[:height, :width]
-    return ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    normal: Float32Array = ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    return normal
 
 
 def make_sky(
@@ -165,7 +166,8 @@ def lay_sky(
     low, span = low_dn[:, None, None], (high_dn - low_dn)[:, None, None]
     ground = low + (picture + 1) / 2 * span
     blended = sky.alpha * sky.texture_dn + (1 - sky.alpha) * ground * sky.light
-    return np.clip(2 * (blended - low) / span - 1, -1, 1).astype(np.float32)
+    picture: Float32Array = np.clip(2 * (blended - low) / span - 1, -1, 1).astype(np.float32)
+    return picture
 
 
 def _alpha_for_cover(thickness: Float32Array, cover: float, softness: float) -> Float32Array:
@@ -176,7 +178,8 @@ def _alpha_for_cover(thickness: Float32Array, cover: float, softness: float) -> 
         start = float(thickness.min()) - ramp
     else:
         start = float(np.quantile(thickness, 1 - cover)) - CLOUDY_ALPHA * ramp
-    return np.clip((thickness - start) / ramp, 0, 1).astype(np.float32)
+    alpha: Float32Array = np.clip((thickness - start) / ramp, 0, 1).astype(np.float32)
+    return alpha
 
 
 def _place(cloud: Cloud, shape: tuple[int, int], rng: np.random.Generator) -> Cloud:

@@ -50,5 +50,5 @@ def connect(settings: EngineSettings) -> Iterator[Client]:
 
 def room(client: Client) -> int:
     """Return how many jobs to keep in flight: one running and one waiting per thread."""
-    threads = sum(client.nthreads().values())
+    threads = int(sum(client.nthreads().values()))
     return 2 * max(threads, 1)

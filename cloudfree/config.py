@@ -186,8 +186,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return tuple(_convert(hint.__args__[0], item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (
-        hint is bool
+    if (
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and isinstance(value, bool) == (hint is bool)
     ):
         return value
     kind = getattr(hint, "__name__", str(hint))

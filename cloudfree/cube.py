@@ -22,6 +22,7 @@ from rasterio.windows import Window
 
 from cloudfree.bands import SCENE_CLASSIFICATION
 from cloudfree.errors import ReadError
+from cloudfree.grid import crs_of
 from cloudfree.keys import unsigned
 from cloudfree.sampling import locate, source_window, take_bilinear, take_nearest
 from cloudfree.scenes import Scene
@@ -114,15 +115,18 @@ def _stack(
     their reprojected boxes, which depends on the block. The reader decides what lies where.
     """
     bounds = geobox.boundingbox.bbox
-    epsg = geobox.crs.epsg
+    epsg = crs_of(geobox).epsg
     item: dict[str, Any] = {
         "id": scene.id,
         "type": "Feature",
         "stac_version": "1.0.0",
         "geometry": None,
         "bbox": list(bounds),
-        "properties": {"datetime": scene.time.isoformat(), "proj:epsg": epsg,
-                       "proj:bbox": list(bounds)},
+        "properties": {
+            "datetime": scene.time.isoformat(),
+            "proj:epsg": epsg,
+            "proj:bbox": list(bounds),
+        },
         "assets": {layer: {"href": scene.href(layer)} for layer in layers},
     }
     cube = stackstac.stack(
@@ -148,8 +152,9 @@ def _stack(
     except RasterioError as error:
         links = ", ".join(unsigned(scene.href(layer) or "") for layer in layers)
         reason = " ".join(str(error).split())
-        raise ReadError(f"cannot read {'/'.join(layers)} of scene {scene.id} at {links}: {reason}") \
-            from None
+        raise ReadError(
+            f"cannot read {'/'.join(layers)} of scene {scene.id} at {links}: {reason}"
+        ) from None
     return pixels
 
 
@@ -194,7 +199,9 @@ class ExactReader:
             nodata = source.nodata
         corner = (part[0].start, part[1].start)
         if self.resampling is Resampling.nearest:
-            return take_nearest(pixels, positions, corner, float(self.fill_value)).astype(self.dtype)
+            return take_nearest(pixels, positions, corner, float(self.fill_value)).astype(
+                self.dtype
+            )
         values = pixels.astype(np.float32)
         if nodata is not None:
             values[pixels == nodata] = np.nan

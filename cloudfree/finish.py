@@ -57,7 +57,6 @@ def _step_names(plan: Plan) -> list[str]:
 
 
 def _export(plan: Plan, work: Work, names: list[str], progress: Progress) -> None:
-    chunks = list(work.plan.chunks())
     with progress.track("export", 2 * len(names), "COG") as advance:
         for step, name in enumerate(names):
             for layer in store.EXPORTED:
@@ -66,9 +65,8 @@ def _export(plan: Plan, work: Work, names: list[str], progress: Progress) -> Non
                     step,
                     layer,
                     work.out / f"{name}_{layer}.tif",
-                    chunks,
-                    work.plan,
-                    plan.settings.grid.bands,
+                    plan=work.plan,
+                    bands=plan.settings.grid.bands,
                 )
                 advance(1)
 
@@ -77,7 +75,7 @@ def _pictures(plan: Plan, work: Work, names: list[str]) -> list[tuple[str, list[
     """Return per step what was observed, the product and its source, small."""
     bands = plan.settings.grid.bands
     longest = report.PREVIEW_PX if len(names) == 1 else _CONTACT_PX
-    shape = report.reduced_shape(plan.grid.geobox.shape, longest)
+    shape = report.reduced_shape(plan.grid.geobox.shape.yx, longest)
     geobox = plan.grid.geobox.zoom_to(shape)
     rows = []
     for step, name in zip(plan.steps, names, strict=True):
@@ -85,7 +83,8 @@ def _pictures(plan: Plan, work: Work, names: list[str]) -> list[tuple[str, list[
         product = report.read_reduced(work.out / f"{name}_reflectance.tif", shape)
         source = report.read_reduced(work.out / f"{name}_source.tif", shape)[0]
         statistics = next(
-            one.optical for (optical, _), one in work.statistics.items()
+            one.optical
+            for (optical, _), one in work.statistics.items()
             if optical in {scene.id for scene in step.optical}
         )
         limits = np.array(statistics.low, np.float32), np.array(statistics.high, np.float32)

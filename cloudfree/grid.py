@@ -75,7 +75,7 @@ class GridPlan:
     @property
     def epsg(self) -> int:
         """EPSG code of the CRS."""
-        code = self.geobox.crs.epsg
+        code = crs_of(self.geobox).epsg
         if code is None:
             raise SettingsError(f"{self.geobox.crs} has no EPSG code; choose a CRS that has one")
         return int(code)
@@ -158,6 +158,13 @@ def _choose_crs(aoi: Aoi, name: str) -> CRS:
     if not crs.projected or "metre" not in crs.units:
         raise SettingsError(f"crs {name!r} is not projected in metres; give utm or such a one")
     return crs
+
+
+def crs_of(geobox: GeoBox) -> CRS:
+    """Return the CRS of a geobox that must have one."""
+    if geobox.crs is None:
+        raise SettingsError("a grid without a CRS cannot be used; give it one")
+    return geobox.crs
 
 
 def origin_px(geobox: GeoBox) -> tuple[int, int]:

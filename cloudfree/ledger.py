@@ -83,3 +83,29 @@ def remove_run(out: Path) -> None:
         if path.name != "ledger":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.rmtree(out / "ledger")
+
+
+def refuse_other(out: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise OutputError where the output holds a run of another request, naming what differs."""
+    held, wanted = _flat(there), _flat(asked)
+    for name in wanted:
+        if held.get(name) != wanted[name]:
+            raise OutputError(
+                f"--out {out} holds another run: its {name} is {_short(held.get(name))}, asked is "
+                f"{_short(wanted[name])}. Give another folder or --overwrite"
+            )
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -49,9 +49,7 @@ def dilate(mask: BoolArray, radius_px: float) -> BoolArray:
         return mask
     box = find_objects(mask.astype(np.uint8))[0]
     margin = int(np.ceil(radius_px))
-    region = tuple(
-        slice(max(part.start - margin, 0), part.stop + margin) for part in box
-    )
+    region = tuple(slice(max(part.start - margin, 0), part.stop + margin) for part in box)
     grown = mask.copy()
     distance = distance_transform_edt(~mask[region])
     grown[region] = distance <= radius_px + 1e-6

@@ -97,9 +97,7 @@ def measure_pair(
     )
     if not isinstance(model, SceneFitted):
         return statistics
-    windows = [
-        cut_windows(one, [_WHOLE], statistics.pair(model), contract.fill) for one in sample
-    ]
+    windows = [cut_windows(one, [_WHOLE], statistics.pair(model), contract.fill) for one in sample]
     known = np.isfinite(np.stack([one.decibel for one in sample]))
     learnt = model.fit(
         np.concatenate([optical for optical, _, _ in windows]),
@@ -127,7 +125,9 @@ def _sample_places(
         ) from None
     if crs is None:
         raise ReadError(f"{band} of scene {scene.id} at {unsigned(href)} has no CRS")
-    whole = GeoBox(shape, affine, crs.to_wkt() if crs.to_epsg() is None else f"EPSG:{crs.to_epsg()}")
+    whole = GeoBox(
+        shape, affine, crs.to_wkt() if crs.to_epsg() is None else f"EPSG:{crs.to_epsg()}"
+    )
     side = contract.window_px
     most = max(int(settings.radiometry.sample_windows**0.5), 1)
     starts = []

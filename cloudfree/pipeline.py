@@ -12,14 +12,15 @@ from typing import Any
 
 from distributed import Client, as_completed
 
-from cloudfree import ledger, provenance, report, store
+from cloudfree import catalog, ledger, provenance, report, store
 from cloudfree.aoi import read_aoi
+from cloudfree.bundle import open_bundle
 from cloudfree.chunk import PairKey, Work, job_name, restore_chunk
 from cloudfree.cluster import connect, room
 from cloudfree.errors import CloudfreeError, OutputError, ReadError, RequestError, StoreError
 from cloudfree.finish import finish
 from cloudfree.grid import Chunk
-from cloudfree.keys import product_key, unsigned
+from cloudfree.keys import product_key
 from cloudfree.ledger import Ledger
 from cloudfree.measure import PairStatistics, measure_pair
 from cloudfree.plan import Plan, Request, make_plan
@@ -63,20 +64,17 @@ def run(
     state = None if overwrite else book.read_state()
     items = None
     if state is not None:
-        _refuse_other(out, state, asked)
+        ledger.refuse_other(out, state["request"], asked)
         items = report.read_json(out / "items.json")["features"]
         grid_settings = replace(request.settings.grid, chunk_px=state["chunk_px"])
         request = replace(request, settings=replace(request.settings, grid=grid_settings))
     with clock.row("plan"):
         plan = make_plan(request, items)
-    asked["model"] = _model_facts(plan)
     with connect(request.settings.engine) as client:
         if state is None:
             with clock.row("radiometry.measure_scene"):
                 statistics = _measure(plan, client, progress)
             state = _begin(plan, asked, statistics, out, overwrite=overwrite)
-        if state["request"]["model"] != asked["model"]:
-            _refuse_other(out, state, asked)
         work = _work(plan, state, out)
         if not (out / "cube.zarr").is_dir():
             _create_cube(plan, work)
@@ -97,12 +95,13 @@ def run(
 def _asked(request: Request) -> dict[str, Any]:
     """Return the facts of a request that determine the product; not how it is worked off."""
     settings = asdict(request.settings)
-    del settings["engine"], settings["grid"]["chunk_px"], settings["restoration"]["batch_windows"]
+    del settings["engine"], settings["grid"]["chunk_px"], settings["restoration"]
     return {
         "aoi": read_aoi(request.aoi).geojson,
         "date": str(parse_period(request.date)),
-        "stac": unsigned(request.stac),
+        "stac": catalog.address(request.stac),
         "settings": _plain(settings),
+        "model": _plain(asdict(open_bundle(request.settings.restoration.model).contract)),
         "precision": "fp32",
     }
 
@@ -112,42 +111,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def _model_facts(plan: Plan) -> dict[str, Any]:
-    facts: dict[str, Any] = _plain(asdict(plan.bundle.contract))
-    return facts
-
-
-def _refuse_other(out: Path, state: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Raise OutputError where the output holds a run of another request, naming what differs."""
-    there = state["request"]
-    for key, wanted in asked.items():
-        held = there.get(key)
-        if held != wanted:
-            if isinstance(held, dict) and isinstance(wanted, dict):
-                pairs = _flat(held), _flat(wanted)
-                name = next(n for n in {**pairs[0], **pairs[1]} if pairs[0].get(n) != pairs[1].get(n))
-                key, held, wanted = f"{key}.{name}", pairs[0].get(name), pairs[1].get(name)
-            raise OutputError(
-                f"--out {out} holds another run: its {key} is {_short(held)}, asked is "
-                f"{_short(wanted)}. Give another folder or --overwrite"
-            )
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _measure(plan: Plan, client: Client, progress: Progress) -> dict[PairKey, PairStatistics]:
@@ -198,8 +161,9 @@ def _begin(
         {"optical": optical, "radar": radar, "statistics": _plain(one.as_json())}
         for (optical, radar), one in statistics.items()
     ]
-    scenes = [provenance.describe_scene(s) for step in plan.steps for s in
-              (*step.optical, *step.radar)]
+    scenes = [
+        provenance.describe_scene(s) for step in plan.steps for s in (*step.optical, *step.radar)
+    ]
     state = {
         "request": asked,
         "key": product_key({**asked, "scenes": scenes, "statistics": measured}),
@@ -261,15 +225,11 @@ def _create_cube(plan: Plan, work: Work) -> None:
         raise StoreError(f"cannot create {work.out / 'cube.zarr'}: {error.strerror}") from None
 
 
-def _restore_all(
-    work: Work, client: Client, done: set[str], progress: Progress
-) -> dict[str, str]:
+def _restore_all(work: Work, client: Client, done: set[str], progress: Progress) -> dict[str, str]:
     """Do every chunk that has no mark, a bounded number in flight; return those that failed."""
     n_steps = len(work.steps)
     total = sum(chunk.pixels for chunk in work.plan.chunks()) * n_steps
-    jobs = (
-        (step, chunk) for step in range(n_steps) for chunk in work.plan.chunks()
-    )
+    jobs = ((step, chunk) for step in range(n_steps) for chunk in work.plan.chunks())
     failed: dict[str, str] = {}
     with progress.track("restore", total, "px") as advance:
         shared = client.scatter(work, broadcast=True, hash=False)

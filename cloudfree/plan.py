@@ -10,6 +10,7 @@ from typing import Any
 
 import shapely
 from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from cloudfree import catalog
@@ -18,7 +19,7 @@ from cloudfree.blend import REACH_PX
 from cloudfree.bundle import Bundle, open_bundle
 from cloudfree.config import RunSettings
 from cloudfree.errors import BundleError
-from cloudfree.grid import GridPlan, halo_px, plan_grid, project_area
+from cloudfree.grid import GridPlan, crs_of, halo_px, plan_grid, project_area
 from cloudfree.provenance import describe_step
 from cloudfree.scenes import Scene, Step, parse_period, select_scenes
 from cloudfree.windows import Lattice
@@ -64,7 +65,7 @@ class Plan:
 
     def gaps_km2(self, step: Step) -> dict[str, float]:
         """Return how much of the area no optical and no radar footprint covers."""
-        crs = self.grid.geobox.crs
+        crs = crs_of(self.grid.geobox)
         area = self.grid.area
         return {
             kind: round(area.difference(_project(scenes, crs)).area / 1e6, 3)
@@ -114,15 +115,15 @@ def chunk_memory_bytes(haloed_pixels: int, n_bands: int) -> int:
     return 2 * haloed_pixels * per_pixel
 
 
-def _windows(lattice: Lattice, geobox: Any) -> int:
-    return ceil(geobox.height / lattice.stride_px + 1) * ceil(geobox.width / lattice.stride_px + 1)
+def _windows(lattice: Lattice, geobox: GeoBox) -> int:
+    """Return how many windows can touch a geobox, wherever it lies on the lattice."""
+    per_side = [ceil((side + lattice.window_px) / lattice.stride_px) for side in geobox.shape]
+    return per_side[0] * per_side[1]
 
 
 def _project(scenes: tuple[Scene, ...], crs: CRS) -> BaseGeometry:
     footprints: list[BaseGeometry] = [
-        project_area(part, crs)
-        for scene in scenes
-        for part in shapely.get_parts(scene.footprint)
+        project_area(part, crs) for scene in scenes for part in shapely.get_parts(scene.footprint)
     ]
     return shapely.union_all(footprints)
 

@@ -14,6 +14,7 @@ import pystac
 import shapely
 from odc.geo.geobox import GeoBox
 
+from cloudfree.grid import crs_of
 from cloudfree.keys import unsigned
 from cloudfree.radiometry import offset_dn
 from cloudfree.scenes import Scene, Step
@@ -71,7 +72,7 @@ def build_item(
         end_datetime=steps[-1].time if len(steps) > 1 else None,
         properties={
             "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "proj:code": f"EPSG:{geobox.crs.epsg}",
+            "proj:code": f"EPSG:{crs_of(geobox).epsg}",
             "proj:shape": list(geobox.shape),
             "proj:transform": list(geobox.affine)[:6],
             "processing:software": {"cloudfree": version("cloudfree")},

@@ -109,7 +109,7 @@ def to_picture(
 ) -> Float32Array:
     """Return (..., band, y, x) in [-1, 1]: seen pixels stretched and clipped, others ``fill``."""
     low, high = _limits(statistics)
-    picture = (reflectance.astype(np.float32) - low) * (2 / (high - low)) - 1
+    picture = (reflectance.astype(np.float32) - low) * (np.float32(2) / (high - low)) - 1
     stretched: Float32Array = np.where(
         seen[..., None, :, :], np.clip(picture, -1, 1), np.float32(fill)
     )
@@ -119,8 +119,8 @@ def to_picture(
 def from_picture(picture: Float32Array, statistics: OpticalStatistics) -> Float32Array:
     """Return reflectance numbers (float32) of a picture (..., band, y, x), clipped to [-1, 1]."""
     low, high = _limits(statistics)
-    numbers: Float32Array = (np.clip(picture, -1, 1) + 1) * ((high - low) / 2) + low
-    return numbers
+    numbers = (np.clip(picture, -1, 1) + 1) * ((high - low) / 2) + low
+    return numbers.astype(np.float32, copy=False)
 
 
 def standardise(decibel: Float32Array, statistics: RadarStatistics, fill: float) -> Float32Array:
@@ -128,9 +128,7 @@ def standardise(decibel: Float32Array, statistics: RadarStatistics, fill: float)
     scaled = (decibel - np.float32(statistics.mean_db)) * np.float32(
         1 / (_RADAR_SPREAD * statistics.std_db)
     )
-    standard: Float32Array = np.where(
-        np.isnan(decibel), np.float32(fill), np.clip(scaled, -1, 1)
-    )
+    standard: Float32Array = np.where(np.isnan(decibel), np.float32(fill), np.clip(scaled, -1, 1))
     return standard
 
 

@@ -41,7 +41,9 @@ def read_json(path: Path) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return value
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path} cannot be read: {error}. Use --overwrite to start anew") from None
+        raise OutputError(
+            f"{path} cannot be read: {error}. Use --overwrite to start anew"
+        ) from None
 
 
 def read_reduced(path: Path, shape: tuple[int, int]) -> Any:
@@ -67,9 +69,9 @@ def true_colour(
     index = [bands.index(name) for name in wanted]
     span = np.maximum(high[index] - low[index], 1)[:, None, None]
     light = (reflectance[index] - low[index][:, None, None]) / span
-    picture = np.where(
-        reflectance[index] == 0, 20, np.clip(light * 235 + 20, 20, 255)
-    ).astype(np.uint8)
+    picture = np.where(reflectance[index] == 0, 20, np.clip(light * 235 + 20, 20, 255)).astype(
+        np.uint8
+    )
     return np.moveaxis(picture, 0, -1)
 
 
@@ -103,6 +105,10 @@ def write_preview(path: Path, rows: list[tuple[str, list[UInt8Array]]]) -> None:
     sheet.save(path, optimize=True)
 
 
+def _age(hours: float | None) -> str:
+    return "" if hours is None else f"{hours:+.1f}"
+
+
 def _draw_legend(draw: Any, corner: tuple[int, int], font: Any) -> None:
     left, top = corner
     for code, name in _SOURCE_NAMES.items():
@@ -124,7 +130,7 @@ def write_report(out: Path, summary: dict[str, Any]) -> None:
         f"<tr><td>{html.escape(step['time'])}</td>"
         f"<td>{html.escape(', '.join(step['optical']))}</td>"
         f"<td>{html.escape(', '.join(step['radar']) or 'none in reach')}</td>"
-        f"<td>{'' if step['radar_age_h'] is None else format(step['radar_age_h'], '+.1f')}</td></tr>"
+        f"<td>{_age(step['radar_age_h'])}</td></tr>"
         for step in summary["steps"]
     )
     rows = "".join(

@@ -88,7 +88,8 @@ def restore_windows(
         batch.append(place)
     flush()
     covered = (weight > 0) & np.isfinite(observation.decibel)
-    return total / np.where(weight > 0, weight, np.float32(1)), covered
+    total /= np.where(weight > 0, weight, np.float32(1))
+    return total, covered
 
 
 def _owner(scenes: UInt16Array) -> int:

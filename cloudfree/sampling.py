@@ -16,7 +16,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-from cloudfree.grid import origin_px
+from cloudfree.grid import crs_of, origin_px
 from cloudfree.types import AnyArray, Float32Array, Float64Array, Int64Array
 
 _NODE_PX = 16
@@ -45,10 +45,11 @@ def locate(target: GeoBox, source_crs: str, source: Affine) -> Positions:
     1e-4 px. The answer for a pixel does not depend on the block it was asked in.
     """
     parallel = source.b == source.d == target.affine.b == target.affine.d == 0
-    if parallel and _same_crs(target.crs.to_wkt(), source_crs):
+    if parallel and _same_crs(crs_of(target).to_wkt(), source_crs):
         x, y = _centres(target)
-        return Positions(rows=((y - source.f) / source.e)[:, None],
-                         cols=((x - source.c) / source.a)[None, :])
+        return Positions(
+            rows=((y - source.f) / source.e)[:, None], cols=((x - source.c) / source.a)[None, :]
+        )
     with _lock:
         return _locate_warped(target, source_crs, source)
 
@@ -64,7 +65,7 @@ def _centres(target: GeoBox) -> tuple[Float64Array, Float64Array]:
     affine = target.affine
     x = affine.c + (np.arange(target.width) + 0.5) * affine.a
     y = affine.f + (np.arange(target.height) + 0.5) * affine.e
-    return x, y
+    return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
 
 @functools.lru_cache(maxsize=32)
@@ -74,7 +75,7 @@ def _transformer(target_crs: str, source_crs: str) -> Transformer:
 
 @functools.lru_cache(maxsize=3)
 def _locate_warped(target: GeoBox, source_crs: str, source: Affine) -> Positions:
-    transformer = _transformer(target.crs.to_wkt(), source_crs)
+    transformer = _transformer(crs_of(target).to_wkt(), source_crs)
     inverse = ~source
 
     def exactly(x: AnyArray, y: AnyArray) -> tuple[Float64Array, Float64Array]:
@@ -161,7 +162,7 @@ def take_nearest(
     if rows.shape[1] == cols.shape[0] == 1:
         taken = pixels[rows[:, 0]][:, cols[0]]
     else:
-        taken = pixels[rows, cols]
+        taken = np.take(pixels, rows * pixels.shape[1] + cols)
     return taken if inside.all() else np.where(inside, taken, np.asarray(fill, pixels.dtype))
 
 
@@ -180,9 +181,14 @@ def take_bilinear(
         line = _mix(padded[rows[:, 0]], padded[rows[:, 0] + 1], row_share)
         mixed = _mix(line[:, cols[0]], line[:, cols[0] + 1], col_share)
     else:
-        upper = _mix(padded[rows, cols], padded[rows, cols + 1], col_share)
-        lower = _mix(padded[rows + 1, cols], padded[rows + 1, cols + 1], col_share)
+        width = padded.shape[1]
+        first = rows * width + cols
+        upper = _mix(np.take(padded, first), np.take(padded, first + 1), col_share)
+        first += width
+        lower = _mix(np.take(padded, first), np.take(padded, first + 1), col_share)
         mixed = _mix(upper, lower, row_share)
+    if np.isfinite(mixed).all() and not np.isnan(pixels).any():
+        return mixed
     holding = take_nearest(pixels, positions, corner, np.nan)
     return np.where(np.isnan(holding), np.float32(np.nan), mixed)
 
@@ -195,7 +201,11 @@ def _split(positions: Float64Array, size: int) -> tuple[Int64Array, Float32Array
 
 
 def _mix(before: Float32Array, after: Float32Array, share: Float32Array) -> Float32Array:
-    mixed = before + (after - before) * share
-    mixed = np.where(np.isnan(after) | (share == 0), before, mixed)
-    known: Float32Array = np.where(np.isnan(before), after, mixed)
-    return known
+    mixed: Float32Array = after - before
+    mixed *= share
+    mixed += before
+    missing = np.isnan(mixed)
+    if missing.any():
+        alone = np.where(np.isnan(before), after, before)
+        np.copyto(mixed, alone, where=missing)
+    return mixed

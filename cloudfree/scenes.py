@@ -143,9 +143,10 @@ def select_scenes(
 ) -> list[Step]:
     """Return the steps of the product, earliest first.
 
-    ``area`` and what the chunks' halos ``reach`` are in longitude and latitude. A day gets its nearest datatake within
-    ``optical_days``; an interval gets every datatake inside. The radar partner is the pass
-    nearest in time among those that cover the area about as well as the best.
+    ``area``, and the ``reach`` of its chunks' halos around it, are in longitude and latitude. A
+    day gets its nearest datatake within ``optical_days``; an interval gets every datatake inside.
+    The radar partner is the pass nearest in time among those that cover the area about as well
+    as the best.
     Raises NoSceneError where nothing fits, and where no step has a radar partner.
     """
     scenes = list(scenes)

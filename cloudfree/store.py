@@ -25,7 +25,7 @@ from zarr.codecs import BloscCodec
 
 from cloudfree.bands import BANDS, REFLECTANCE_SCALE
 from cloudfree.errors import StoreError
-from cloudfree.grid import Chunk, GridPlan
+from cloudfree.grid import Chunk, GridPlan, crs_of
 from cloudfree.scenes import Step
 from cloudfree.types import AnyArray, UInt8Array, UInt16Array
 
@@ -81,14 +81,19 @@ def create_cube(
                 chunks=(1, len(bands), side, side),
                 dtype="float32",
             ),
-            {"long_name": "surface or top-of-atmosphere reflectance", "units": "1",
-             "grid_mapping": "spatial_ref"},
+            {
+                "long_name": "surface or top-of-atmosphere reflectance",
+                "units": "1",
+                "grid_mapping": "spatial_ref",
+            },
         )
     }
     encoding: dict[str, dict[str, Any]] = {
         "time": {"units": _TIME_UNITS, "dtype": "int64"},
         "reflectance": {
-            "dtype": "uint16", "scale_factor": REFLECTANCE_SCALE, "_FillValue": 0,
+            "dtype": "uint16",
+            "scale_factor": REFLECTANCE_SCALE,
+            "_FillValue": 0,
             **_layout((1, len(bands), side, side), (1, 1, _INNER_PX, _INNER_PX)),
         },
     }
@@ -145,7 +150,7 @@ def export_cog(
     step: int,
     layer: Literal["reflectance", "source"],
     target: Path,
-    chunks: Iterable[Chunk],
+    *,
     plan: GridPlan,
     bands: tuple[str, ...],
 ) -> None:
@@ -155,24 +160,39 @@ def export_cog(
     height, width = plan.geobox.shape
     scratch = target.with_name(f".{target.name}.scratch.tif")
     whole = target.with_name(f".{target.name}.tmp.tif")
-    profile = dict(
-        driver="GTiff", height=height, width=width, count=len(names), dtype=array.dtype.name,
-        crs=plan.geobox.crs.to_wkt(), transform=plan.geobox.affine, nodata=0, tiled=True,
-        blockxsize=512, blockysize=512, compress="zstd", zstd_level=1, bigtiff="if_safer",
-        sparse_ok=True, interleave="pixel",
-    )
+    profile = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "count": len(names),
+        "dtype": array.dtype.name,
+        "crs": crs_of(plan.geobox).to_wkt(),
+        "transform": plan.geobox.affine,
+        "nodata": 0,
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "compress": "zstd",
+        "zstd_level": 1,
+        "bigtiff": "if_safer",
+        "sparse_ok": True,
+    }
     try:
         with rasterio.open(scratch, "w", **profile) as file:
             _describe(file, names, layer)
-            for chunk in chunks:
+            for chunk in plan.chunks():
                 window = Window.from_slices(chunk.y, chunk.x)
-                index = (step, slice(None), chunk.y, chunk.x)
-                pixels: AnyArray = np.asarray(array[index if array.ndim == 4 else
-                                                    (step, chunk.y, chunk.x)])
+                pixels: AnyArray = np.asarray(array[step, ..., chunk.y, chunk.x])
                 file.write(pixels.reshape(len(names), *pixels.shape[-2:]), window=window)
         rasterio.shutil.copy(
-            scratch, whole, driver="COG", compress="deflate", predictor=2, blocksize=512,
-            bigtiff="if_safer", num_threads="all_cpus",
+            scratch,
+            whole,
+            driver="COG",
+            compress="deflate",
+            predictor=2,
+            blocksize=512,
+            bigtiff="if_safer",
+            num_threads="all_cpus",
             overview_resampling="average" if layer == "reflectance" else "nearest",
         )
         whole.replace(target)

@@ -18,7 +18,7 @@ import rasterio
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.features import rasterize
-from rasterio.transform import Affine, from_origin
+from rasterio.transform import Affine
 from scipy import fft, ndimage
 
 Array: TypeAlias = NDArray[Any]
@@ -83,7 +83,11 @@ class SyntheticScenes:
     date: str
     """Day of the optical scene; the radar is of the evening before."""
     truth: Path
-    """The optical scene as it would be without clouds: the same bands, numbers and nodata."""
+    """The optical scene as it would be without clouds: the same bands, numbers and nodata.
+
+    Farther than 60 m from the edge and from what SCL calls cloud or shadow the two are equal;
+    nearer, some thin edges escape SCL, as in real scenes.
+    """
 
 
 def write_scenes(folder: Path, *, seed: int = 0, size_px: int = 1536) -> SyntheticScenes:
@@ -428,7 +432,7 @@ def _write_cog(path: Path, pixels: Array, *, pixel_m: float = 10.0) -> None:
         "height": pixels.shape[1],
         "width": pixels.shape[2],
         "crs": f"EPSG:{_EPSG}",
-        "transform": from_origin(_WEST_M, _NORTH_M, pixel_m, pixel_m),
+        "transform": Affine(pixel_m, 0, _WEST_M, 0, -pixel_m, _NORTH_M),
         "nodata": -32768.0 if pixels.dtype == np.float32 else 0,
         "compress": "DEFLATE",
         "level": 1,

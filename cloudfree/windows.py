@@ -85,7 +85,7 @@ def choose_windows(
 def _any_within(
     where: BoolArray, rows: Int64Array, cols: Int64Array, size: int, margin: int
 ) -> BoolArray:
-    """Return (row, col): does the window, grown by ``margin``, hold a True of ``where``?"""
+    """Return (row, col): True where a window, grown by ``margin``, holds a True of ``where``."""
     total = np.zeros((where.shape[0] + 1, where.shape[1] + 1), np.int64)
     np.cumsum(np.cumsum(where, axis=0, dtype=np.int64), axis=1, out=total[1:, 1:])
     y0 = np.clip(rows - margin, 0, where.shape[0])[:, None]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 Fill = Literal["cloud", "mean", "inpaint", "regression"]
 """``cloud``: the cloudy picture as it is (the paper). ``mean``: the mean of the window's seen
@@ -69,7 +69,7 @@ def regress(target: Tensor, seen: Tensor, guides: Tensor) -> Tensor:
     ridge = RIDGE * height * width * torch.eye(normal.shape[-1], dtype=normal.dtype)
     right = weighted @ target.flatten(2).double().transpose(1, 2)
     weights = torch.linalg.solve(normal + ridge.to(normal.device), right)
-    fitted = weights.transpose(1, 2) @ design
+    fitted: Tensor = weights.transpose(1, 2) @ design
     return fitted.to(target.dtype).view(batch, bands, height, width)
 
 
@@ -81,11 +81,13 @@ def spread(values: Tensor, seen: Tensor) -> Tensor:
     """
     sums, weights = [values * seen], [seen]
     while min(sums[-1].shape[-2:]) > 1:
-        sums.append(F.avg_pool2d(sums[-1], 2))
-        weights.append(F.avg_pool2d(weights[-1], 2))
+        sums.append(functional.avg_pool2d(sums[-1], 2))
+        weights.append(functional.avg_pool2d(weights[-1], 2))
     filled = sums[-1] / (weights[-1] + SPREAD)
     for total, weight in zip(sums[-2::-1], weights[-2::-1], strict=True):
-        coarse = F.interpolate(filled, total.shape[-2:], mode="bilinear", align_corners=False)
+        coarse = functional.interpolate(
+            filled, total.shape[-2:], mode="bilinear", align_corners=False
+        )
         filled = (total + SPREAD * coarse) / (weight + SPREAD)
     return filled
 
@@ -95,5 +97,5 @@ def smooth(picture: Tensor, radius_px: int) -> Tensor:
     side = 2 * radius_px + 1
     for _ in range(2):
         for kernel, pad in (((side, 1), (radius_px, 0)), ((1, side), (0, radius_px))):
-            picture = F.avg_pool2d(picture, kernel, 1, pad, count_include_pad=False)
+            picture = functional.avg_pool2d(picture, kernel, 1, pad, count_include_pad=False)
     return picture

@@ -23,15 +23,16 @@ class AveragedGenerator:
     def update(self, generator: nn.Module, step: int) -> None:
         """Move the average towards the generator after ``step`` steps."""
         decay = min(self.decay, (1 + step) / (WARM_UP + step))
-        average, current = list(self.network.parameters()), list(generator.parameters())
+        average: list[Tensor] = list(self.network.parameters())
+        current: list[Tensor] = list(generator.parameters())
         torch._foreach_lerp_(average, current, 1 - decay)
 
     @torch.no_grad()
     def measure_norms(self, passes: Iterable[Callable[[nn.Module], Tensor]]) -> None:
         """Recompute the batch-norm statistics as plain means over ``passes``, without dropout.
 
-        Each pass sends one batch through the network that it is given. The running statistics of the training lag behind the weights, and are none of the
-        average's.
+        Each pass sends one batch through the network that it is given. The running statistics of
+        the training lag behind the weights, and are none of the average's.
         """
         norms = [m for m in self.network.modules() if isinstance(m, nn.BatchNorm2d)]
         momenta = [norm.momentum for norm in norms]

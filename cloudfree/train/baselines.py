@@ -13,6 +13,7 @@ from torch import Tensor
 from cloudfree.gan.fill import fill_hidden, radar_guides
 from cloudfree.train.batches import Batch
 
+
 @dataclass(frozen=True, slots=True)
 class ColourRegression:
     """Least squares of colour on smoothed radar over a training set."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cloudfree.clouds import Cloud, CloudSettings, lay_sky, make_sky
+from cloudfree.errors import RequestError
 from cloudfree.train.pairs import Half, Pair
 from cloudfree.train.settings import PatchSettings
 from cloudfree.types import BoolArray, Float32Array
@@ -67,6 +68,8 @@ class PatchSource:
         weights = np.array([share.get(pair.kind, settings.large_share) for pair in self.pairs])
         kinds = [pair.kind for pair in self.pairs]
         weights /= np.array([kinds.count(kind) for kind in kinds])
+        if not weights.sum() > 0:
+            raise RequestError("the shares of [patches] leave no pair to train on. Raise one.")
         self._chance = weights / weights.sum()
 
     def draw(self, size: int, *, seed: int, step: int) -> Batch:

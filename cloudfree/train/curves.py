@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Curve:
-    """A CSV file that grows. Rows after ``keep_until`` are dropped: a resumed run makes them anew."""
+    """A CSV file that grows. Rows after ``keep_until`` are dropped; a resumed run redoes them."""
 
     def __init__(self, path: Path, *, keep_until: int = 0) -> None:
         self.path = path

@@ -57,7 +57,7 @@ class Trainer:
         condition = sum(BANDS_OF[name] for name in network_inputs(s))
         self.discriminator = Discriminator(condition, 3, s.loss.discriminator_width)
         init_weights(self.discriminator)
-        self.discriminator = self.fabric.to_device(self.discriminator)
+        self.discriminator.to(self.fabric.device)
         self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         betas = (s.optimiser.beta1, s.optimiser.beta2)
         rate = s.optimiser.learning_rate

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
@@ -25,7 +25,7 @@ def adversarial_loss(logits: Tensor, *, real: bool) -> Tensor:
     ``real=False`` on candidates. The generator minimises -log D(x, G(x)), the non-saturating form:
     ``real=True`` on candidates. D is the sigmoid of ``logits``.
     """
-    return F.softplus(-logits if real else logits).mean()
+    return functional.softplus(-logits if real else logits).mean()
 
 
 def l1_loss(candidate: Tensor, truth: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class _MeanSsim(torch.autograd.Function):
         return ssim.mean()
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return upstream * gradient, None
 

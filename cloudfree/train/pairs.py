@@ -12,6 +12,7 @@ its scene, clipped to [-1, 1]. Layouts are told apart by what is in the folder:
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -158,15 +159,16 @@ def standardise(
     """Return (dB - mean) / (2.5 std) in [-1, 1]; mean and std are the array's own if not given."""
     mean = float(radar_db.mean(dtype=np.float64)) if mean is None else mean
     std = float(radar_db.std(dtype=np.float64)) if std is None else std
-    return np.clip((radar_db - mean) / (STANDARD_DEVIATIONS * max(std, 1e-6)), -1, 1).astype(
-        np.float32
-    )
+    deviations = (radar_db - mean) / max(std, 1e-6)
+    standardised: Float32Array = np.clip(deviations / STANDARD_DEVIATIONS, -1, 1).astype(np.float32)
+    return standardised
 
 
 def stretch(dn: AnyArray, low_dn: Float32Array, high_dn: Float32Array) -> Float32Array:
     """Return (band, y, x) digital numbers as a picture: low is -1, high is 1, clipped."""
     low, high = low_dn[:, None, None], high_dn[:, None, None]
-    return np.clip(2 * (dn - low) / np.maximum(high - low, 1) - 1, -1, 1).astype(np.float32)
+    picture = np.clip(2 * (dn - low) / np.maximum(high - low, 1) - 1, -1, 1)
+    return picture.astype(np.float32, copy=False)
 
 
 Reader = Callable[[Path, list[Problem]], list[Pair]]
@@ -214,7 +216,8 @@ def _read_scene_folders(folder: Path, problems: list[Problem]) -> list[Pair]:
     pairs: list[Pair] = []
     for radar_folder in sorted(folder.glob("*/s1")):
         scene = radar_folder.parent.name
-        colour, grey = [], []
+        colour: list[tuple[str, AnyArray, AnyArray]] = []
+        grey: list[tuple[str, AnyArray, AnyArray]] = []
         for radar_path in sorted(radar_folder.iterdir()):
             optical_path = radar_folder.parent / "s2" / radar_path.name
             pictures = _read_pictures(radar_path, optical_path, problems)
@@ -332,9 +335,7 @@ def _read_pictures(
 
 def _read_tif(path: Path, bands: tuple[int, ...]) -> Float32Array:
     """Return (band, y, x); OSError for a file that is missing or broken."""
-    import warnings
-
-    import rasterio
+    import rasterio  # noqa: PLC0415  only some training data need it; GPU machines lack it
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)

@@ -44,9 +44,7 @@ class Translator:
     scenes: frozenset[str]
 
 
-def read_split(
-    folders: Sequence[Path], settings: TrainSettings
-) -> tuple[list[Pair], list[Pair]]:
+def read_split(folders: Sequence[Path], settings: TrainSettings) -> tuple[list[Pair], list[Pair]]:
     """Return training and validation pairs of data folders that hold ``train`` and ``val``.
 
     Raises LeakageError when a scene is in both, RequestError where a folder has no ``train``.
@@ -110,9 +108,7 @@ def load_translator(path: Path) -> Translator:
 
 
 @torch.no_grad()
-def translate_unseen(
-    pairs: Sequence[Pair], translators: Sequence[Translator]
-) -> dict[str, Half]:
+def translate_unseen(pairs: Sequence[Pair], translators: Sequence[Translator]) -> dict[str, Half]:
     """Return GAN1's picture per pair name, by a GAN1 that was not trained on the pair's scene.
 
     Of several the one that was trained on most scenes is taken. RequestError where there is none:

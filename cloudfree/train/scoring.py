@@ -48,7 +48,7 @@ def make_windows(
     translated: Mapping[str, Half] | None = None,
     seed: int = 0,
 ) -> list[Window]:
-    """Return windows to judge on; with ``clouds``, under real cloud or sky ``index`` of ``seed``."""
+    """Return windows to judge on; with ``clouds``, under real cloud or a sky drawn by ``seed``."""
     made_windows = []
     for index, pair in enumerate(windows):
         truth = pair.optical.astype(np.float32)

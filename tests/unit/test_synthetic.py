@@ -21,7 +21,7 @@ SHADOW, WATER = 3, 6
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> SyntheticScenes:
-    return write_scenes(tmp_path_factory.mktemp("scenes"), seed=3, size_px=SIZE_PX)
+    return write_scenes(tmp_path_factory.mktemp("scenes"), seed=0, size_px=SIZE_PX)
 
 
 def read(scenes: SyntheticScenes, name: str) -> NDArray[np.generic]:
@@ -41,14 +41,14 @@ def read_scl(scenes: SyntheticScenes) -> NDArray[np.generic]:
 def test_same_seed_gives_same_pixels_and_another_does_not(
     scenes: SyntheticScenes, tmp_path: Path
 ) -> None:
-    again = write_scenes(tmp_path / "again", seed=3, size_px=SIZE_PX)
+    again = write_scenes(tmp_path / "again", seed=0, size_px=SIZE_PX)
     other = write_scenes(tmp_path / "other", seed=4, size_px=SIZE_PX)
     for name in RASTERS:
         np.testing.assert_array_equal(read(again, name), read(scenes, name), err_msg=name)
         assert (read(other, name) != read(scenes, name)).mean() > 0.2, name
 
 
-@pytest.mark.parametrize("seed", [3, 5, 6])
+@pytest.mark.parametrize("seed", [0, 5, 6])
 def test_clouds_cover_a_quarter_to_a_third_and_the_item_says_so(seed: int, tmp_path: Path) -> None:
     scenes = write_scenes(tmp_path, seed=seed, size_px=SIZE_PX)
     scl = read(scenes, "SCL")
@@ -67,13 +67,21 @@ def test_thick_cloud_is_bright_and_shadow_is_dark(scenes: SyntheticScenes) -> No
     assert np.median(loss[3]) > 500
 
 
+def test_shadows_lie_460_m_north_and_270_m_west_of_their_clouds(scenes: SyntheticScenes) -> None:
+    scl = read(scenes, "SCL")
+    south_east, north_west = (slice(23, None), slice(14, None)), (slice(-23), slice(-14))
+    shadow, cloud = scl == SHADOW, np.isin(scl, CLOUDS)
+    assert cloud[south_east][shadow[north_west]].mean() > 0.7
+    assert cloud[north_west][shadow[south_east]].mean() < 0.5
+
+
 def test_every_pixel_away_from_clouds_and_shadows_is_the_truth(scenes: SyntheticScenes) -> None:
     scl = read_scl(scenes)
     labelled = np.isin(scl, (0, SHADOW, *CLOUDS))
     differs = (read_bands(scenes) != read(scenes, "truth")).any(0)
     assert differs[np.isin(scl, (SHADOW, *CLOUDS))].mean() > 0.9
     inner = (slice(16, -16), slice(16, -16))  # further out the clouds may lie outside of the scene
-    far = ~ndimage.binary_dilation(labelled, np.ones((17, 17), dtype=bool))[inner]
+    far = ~ndimage.binary_dilation(labelled, np.ones((13, 13), dtype=bool))[inner]
     assert far.mean() > 0.1
     assert not differs[inner][far].any()
     assert 0 < (differs & ~labelled).mean() < 0.1  # an edge that the classification misses

@@ -1,0 +1,120 @@
+"""The area of interest: every way to write one, and every way to get it wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shapely
+from shapely.geometry import mapping
+
+from cloudfree.aoi import read_aoi
+from cloudfree.errors import AoiError
+
+WEST = shapely.box(10.0, 47.0, 10.2, 47.1)
+EAST = shapely.box(10.5, 47.0, 10.6, 47.3)
+BOTH = shapely.union_all([WEST, EAST])
+
+
+def write(folder: Path, document: Any) -> Path:
+    path = folder / "area.geojson"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def feature(geometry: Any) -> dict[str, Any]:
+    return {"type": "Feature", "properties": {"name": "a"}, "geometry": geometry}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (mapping(WEST), WEST),
+        (mapping(BOTH), BOTH),
+        (feature(mapping(EAST)), EAST),
+        (
+            {
+                "type": "FeatureCollection",
+                "features": [feature(mapping(WEST)), feature(mapping(EAST))],
+            },
+            BOTH,
+        ),
+        ({"type": "GeometryCollection", "geometries": [mapping(WEST), mapping(EAST)]}, BOTH),
+    ],
+)
+def test_every_kind_of_geojson_with_polygons(
+    tmp_path: Path, document: Any, expected: shapely.Geometry
+) -> None:
+    area = read_aoi(write(tmp_path, document)).geometry
+    assert area.equals(expected)
+    assert area.is_valid
+
+
+def test_overlapping_polygons_are_joined(tmp_path: Path) -> None:
+    other = shapely.box(10.1, 47.05, 10.3, 47.4)
+    document = {"type": "GeometryCollection", "geometries": [mapping(WEST), mapping(other)]}
+    area = read_aoi(write(tmp_path, document)).geometry
+    assert area.geom_type == "Polygon"
+    assert area.equals(WEST.union(other))
+
+
+def test_a_hole_stays_a_hole(tmp_path: Path) -> None:
+    holed = WEST.difference(shapely.box(10.05, 47.02, 10.1, 47.06))
+    area = read_aoi(write(tmp_path, mapping(holed))).geometry
+    assert area.equals(holed)
+    assert not area.contains(shapely.Point(10.07, 47.04))
+
+
+def test_heights_are_dropped(tmp_path: Path) -> None:
+    area = read_aoi(write(tmp_path, mapping(shapely.force_3d(EAST, 512.0)))).geometry
+    assert not area.has_z
+    assert area.equals(EAST)
+
+
+def test_the_area_can_be_written_back(tmp_path: Path) -> None:
+    aoi = read_aoi(write(tmp_path, mapping(BOTH)))
+    assert read_aoi(write(tmp_path, aoi.geojson)) == aoi
+
+
+def polygon(*corners: tuple[Any, ...]) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": [corners]}
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        ([1, 2], "no GeoJSON object"),
+        (None, "no GeoJSON object"),
+        ({"type": "Point", "coordinates": [10, 47]}, "a Point"),
+        (feature({"type": "LineString", "coordinates": [[10, 47], [11, 48]]}), "a LineString"),
+        (feature(None), "no GeoJSON object"),
+        ({"type": "FeatureCollection", "features": []}, "no geometry"),
+        ({"type": "FeatureCollection"}, "a FeatureCollection"),
+        ({"type": "Polygon", "coordinates": []}, "empty"),
+        ({"type": "Polygon"}, "not those of a polygon"),
+        (polygon((10, 47), (11, 48)), "not those of a polygon"),
+        (polygon(("a", "b"), (1, 2), (3, 4), ("a", "b")), "not those of a polygon"),
+        ({"type": "Polygon", "coordinates": 7}, "not those of a polygon"),
+        (polygon((10, 47), (11, 48), (11, 47), (10, 48), (10, 47)), "not valid"),
+        (polygon((10, 47), (11, 48), (12, 49), (10, 47)), "not valid"),
+        (mapping(shapely.box(600_000, 5_200_000, 601_000, 5_201_000)), "not longitude"),
+        (mapping(shapely.box(179, 60, 181, 61)), "not longitude"),
+    ],
+)
+def test_a_wrong_area_is_refused_in_one_line(tmp_path: Path, document: Any, found: str) -> None:
+    with pytest.raises(AoiError, match=found) as caught:
+        read_aoi(write(tmp_path, document))
+    assert "area.geojson" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe{}", None])
+def test_a_file_that_is_missing_or_not_json_is_refused_in_one_line(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "area.geojson"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(AoiError, match="Give a GeoJSON file") as caught:
+        read_aoi(path)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,277 @@
+"""The loop: it learns, it resumes after kill -9 to the same weights, it keeps the best."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from cloudfree.config import build, read_toml
+from cloudfree.errors import RequestError, SettingsError
+from cloudfree.train.averaging import AveragedGenerator
+from cloudfree.train.loop import Trainer
+from cloudfree.train.pairs import read_pairs
+from cloudfree.train.prepare import load_translator, prepare, translate_unseen
+from cloudfree.train.settings import TrainSettings
+
+ROOT = Path(__file__).parents[2]
+
+TINY = {
+    "patches": {"size_px": 32},
+    "generator": {"width": 4},
+    "loss": {"discriminator_width": 4},
+    "optimiser": {"batch": 2, "steps": 6, "precision": "fp32", "seed": 5},
+    "log": {"curve_every": 1, "save_every": 2, "score_every": 3, "norm_batches": 2},
+}
+
+
+def write_pairs(folder: Path, scenes: range, patches: int = 2, side: int = 256) -> Path:
+    """Write SEN1-2 pairs whose colour follows the radar."""
+    for scene in scenes:
+        for patch in range(patches):
+            rng = np.random.default_rng([scene, patch])
+            coarse = rng.integers(0, 256, (side // 32, side // 32), dtype=np.uint8)
+            radar = np.kron(coarse, np.ones((32, 32), np.uint8))
+            optical = np.stack([radar // 2, 200 - radar // 2, radar // 3 + 40], axis=-1)
+            name = "ROIs1158_spring_{}_{}_p{}.png"
+            for kind, pixels in (("s1", radar), ("s2", optical)):
+                path = folder / "ROIs1158_spring" / f"{kind}_{scene}"
+                path.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path / name.format(kind, scene, patch))
+    return folder
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    write_pairs(tmp_path / "pairs/train", range(1, 4))
+    write_pairs(tmp_path / "pairs/val", range(7, 8), patches=1)
+    return tmp_path / "pairs"
+
+
+def make_settings(**changes: object) -> TrainSettings:
+    tables = {name: dict(table) for name, table in TINY.items()}
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            tables[name] = {**tables.get(name, {}), **value}
+    chosen = {**tables, **{k: v for k, v in changes.items() if not isinstance(v, dict)}}
+    return build(TrainSettings, chosen, "test")
+
+
+def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {
+        f"{part}.{name}": tensor.clone()
+        for part in ("generator", "discriminator")
+        for name, tensor in getattr(trainer, part).state_dict().items()
+    } | {f"average.{n}": t.clone() for n, t in trainer.average.network.state_dict().items()}
+
+
+def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert not different
+
+
+def test_stopped_and_resumed_equals_uninterrupted(pairs: Path, tmp_path: Path) -> None:
+    settings = make_settings()
+    whole = prepare(settings, [pairs], tmp_path / "whole")
+    whole.run()
+    prepare(settings, [pairs], tmp_path / "parts").run(until=4)
+    torch.manual_seed(99)
+    resumed = prepare(settings, [pairs], tmp_path / "parts")
+    assert resumed.step == 4
+    resumed.run()
+    assert_equal(weights_of(whole), weights_of(resumed))
+    for name in ("curve.csv", "scores.csv"):
+        assert (tmp_path / "whole" / name).read_text() == (tmp_path / "parts" / name).read_text()
+
+
+@pytest.mark.timeout(180)
+def test_killed_and_resumed_equals_uninterrupted(pairs: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "tiny.toml"
+    tables = {name: dict(table) for name, table in TINY.items()}
+    tables["optimiser"]["steps"] = 12
+    settings.write_text(
+        "\n".join(
+            "\n".join([f"[{name}]", *(f"{key} = {json.dumps(v)}" for key, v in table.items())])
+            for name, table in tables.items()
+        )
+    )
+
+    def start(out: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "cloudfree.train", str(settings), "--data", str(pairs)]
+        return subprocess.Popen(
+            [*command, "--out", str(tmp_path / out), "--threads", "1"],
+            cwd=ROOT, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    assert start("whole").wait() == 0
+    killed = start("killed")
+    while not (tmp_path / "killed/last.pt").exists():
+        assert killed.poll() is None
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert torch.load(tmp_path / "killed/last.pt", weights_only=True)["step"] < 12
+    assert start("killed").wait() == 0
+    whole = torch.load(tmp_path / "whole/last.pt", weights_only=True)
+    again = torch.load(tmp_path / "killed/last.pt", weights_only=True)
+    for part in ("generator", "discriminator", "average"):
+        assert_equal(whole[part], again[part])
+    assert_equal(load_file(tmp_path / "whole/best.safetensors"),
+                 load_file(tmp_path / "killed/best.safetensors"))  # fmt: skip
+    curve = (tmp_path / "killed/curve.csv").read_text()
+    assert curve == (tmp_path / "whole/curve.csv").read_text()
+
+
+def test_generator_learns(pairs: Path, tmp_path: Path) -> None:
+    settings = make_settings(
+        optimiser={"steps": 60, "learning_rate": 2e-3, "batch": 4},
+        patches={"size_px": 64},
+        log={"score_every": 60, "save_every": 60},
+    )
+    prepare(settings, [pairs], tmp_path / "out").run()
+    with (tmp_path / "out/curve.csv").open() as file:
+        l1 = [float(row["l1"]) for row in csv.DictReader(file)]
+    assert np.mean(l1[-5:]) < 0.6 * np.mean(l1[:5])
+    assert (tmp_path / "out/sheet_0000060.png").exists()
+    assert {"mean_colour", "regression"} <= json.loads(
+        (tmp_path / "out/baselines.json").read_text()
+    ).keys()
+
+
+def test_two_seeds_differ(pairs: Path, tmp_path: Path) -> None:
+    ends = []
+    for seed in (0, 1):
+        trainer = prepare(make_settings(optimiser={"seed": seed}), [pairs], tmp_path / str(seed))
+        trainer.run(until=1)
+        ends.append(trainer.generator.state_dict()["last.weight"])
+    assert not torch.equal(*ends)
+
+
+def test_validation_leaves_the_training_alone(pairs: Path, tmp_path: Path) -> None:
+    often = prepare(make_settings(log={"score_every": 1}), [pairs], tmp_path / "often")
+    never = prepare(make_settings(log={"score_every": 1000}), [pairs], tmp_path / "never")
+    often.run(until=3)
+    never.run(until=3)
+    one, other = weights_of(often), weights_of(never)
+    learnt = [name for name in one if not name.startswith("average") or "running" not in name]
+    learnt = [name for name in learnt if "num_batches" not in name or "average" not in name]
+    assert_equal({n: one[n] for n in learnt}, {n: other[n] for n in learnt})
+
+
+@pytest.mark.parametrize(
+    ("generator", "adversarial"),
+    [
+        ({"inputs": ["cloudy", "translated"]}, 1.0),
+        ({"inputs": ["cloudy", "radar"]}, 1.0),
+        ({"inputs": ["cloudy", "translated", "radar", "made"], "fill": "regression",
+          "residual": True}, 0.0),
+    ],
+)  # fmt: skip
+def test_cloud_removal_learns_on_pictures_of_a_gan1_that_did_not_see_them(
+    pairs: Path, tmp_path: Path, generator: dict[str, object], adversarial: float
+) -> None:
+    translators = []
+    for fold in (0, 1):
+        settings = make_settings(folds={"count": 2, "without": fold}, optimiser={"steps": 1})
+        prepare(settings, [pairs], tmp_path / f"fold{fold}").run()
+        translators.append(tmp_path / f"fold{fold}/best.safetensors")
+    settings = make_settings(
+        task="cloud_removal", generator=generator, loss={"adversarial_weight": adversarial},
+        optimiser={"steps": 3},
+    )  # fmt: skip
+    trainer = prepare(settings, [pairs], tmp_path / "gan2", translators=translators)
+    trainer.run()
+    with (tmp_path / "gan2/scores.csv").open() as file:
+        (row,) = list(csv.DictReader(file))
+    assert {"sen12_psnr_cloudy", "sen12_psnr_clear", "sen12_ssim"} <= row.keys()
+    if "translated" in generator["inputs"]:  # type: ignore[operator]
+        with pytest.raises(RequestError, match="new to scene"):
+            prepare(settings, [pairs], tmp_path / "leaky", translators=translators[:1])
+
+
+def test_each_scene_is_translated_by_the_widest_gan1_that_is_new_to_it(
+    pairs: Path, tmp_path: Path
+) -> None:
+    known = []
+    for name, folds in (("all", {}), ("fold", {"count": 3, "without": 0})):
+        settings = make_settings(folds=folds, optimiser={"steps": 1})
+        trainer = prepare(settings, [pairs], tmp_path / name)
+        trainer.run()
+        known.append(load_translator(tmp_path / name / "best.safetensors"))
+        validation = trainer.windows
+    assert len(known[0].scenes) == 3
+    assert len(known[1].scenes) == 2
+    assert len(validation) == 1
+    (pair,), _ = read_pairs(pairs / "val")
+    by_all = translate_unseen([pair], known[:1])[pair.name]
+    by_fold = translate_unseen([pair], known[1:])[pair.name]
+    np.testing.assert_array_equal(translate_unseen([pair], known[::-1])[pair.name], by_all)
+    assert not np.array_equal(by_all, by_fold)
+
+
+def test_average_has_statistics_of_its_own() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
+    average = AveragedGenerator(network, decay=0.9)
+    inputs = [torch.randn(3, 1, 8, 9) + 2 for _ in range(4)]
+    average.measure_norms([lambda net, x=x: net(x) for x in inputs])  # type: ignore[misc]
+    features = torch.stack([network[0](x) for x in inputs])
+    norm = average.network[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    torch.testing.assert_close(norm.running_mean, features.mean((0, 1, 3, 4)))
+    assert not norm.training
+    assert norm.momentum == 0.1
+    assert network[1].running_mean.abs().max() == 0  # type: ignore[union-attr,operator]
+
+
+def test_average_follows_the_weights() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    average = AveragedGenerator(network, decay=0.5)
+    with torch.no_grad():
+        network.weight.fill_(4.0)
+        average.network.weight.fill_(0.0)  # type: ignore[operator,union-attr]
+    average.update(network, step=10_000)
+    assert float(average.network.weight) == pytest.approx(2.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("train_*.toml")))
+def test_shipped_settings_are_valid(path: Path) -> None:
+    settings = build(TrainSettings, read_toml(path), str(path))
+    assert settings.task == path.stem.removeprefix("train_")
+
+
+def test_wrong_settings_are_named() -> None:
+    with pytest.raises(SettingsError, match="'width'"):
+        make_settings(generator={"widht": 4})
+    with pytest.raises(SettingsError, match="drib, unet"):
+        make_settings(generator={"network": "resnet"})
+
+
+def test_folders_without_train_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no folder train"):
+        prepare(make_settings(), [tmp_path], tmp_path / "out")
+
+
+def test_imports_are_light() -> None:
+    """GPU machines have torch and no geospatial library."""
+    code = (
+        "import sys;"
+        "missing = 'rasterio xarray dask odc pystac stackstac zarr pyproj shapely rioxarray';"
+        "sys.modules.update(dict.fromkeys(missing.split()));"
+        "import cloudfree.gan, cloudfree.train.prepare, cloudfree.train.__main__"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
