@@ -33,7 +33,7 @@ def connect(settings: EngineSettings) -> Iterator[Client]:
             yield client
         return
     in_process = settings.workers == 1
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors come back to the caller
     with (
         LocalCluster(
             n_workers=settings.workers,
@@ -41,7 +41,7 @@ def connect(settings: EngineSettings) -> Iterator[Client]:
             processes=not in_process,
             memory_limit=0,
             dashboard_address=None,
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

@@ -15,7 +15,6 @@ import numpy as np
 import rasterio
 import stackstac
 from odc.geo.geobox import GeoBox
-from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
@@ -149,12 +148,8 @@ def _stack(
     )
     try:
         pixels: AnyArray = cube[0].data.compute(scheduler="threads", num_workers=threads)
-    except RasterioError as error:
-        links = ", ".join(unsigned(scene.href(layer) or "") for layer in layers)
-        reason = " ".join(str(error).split())
-        raise ReadError(
-            f"cannot read {'/'.join(layers)} of scene {scene.id} at {links}: {reason}"
-        ) from None
+    except ReadError as error:
+        raise ReadError(f"cannot read scene {scene.id}: {error}") from None
     return pixels
 
 
@@ -186,22 +181,24 @@ class ExactReader:
         y, x = window.toslices()
         target = GeoBox(spec.shape, spec.transform, f"EPSG:{spec.epsg}")[y, x]
         out: AnyArray = np.full(target.shape, self.fill_value, self.dtype)
-        with rasterio.Env(**_GDAL), rasterio.open(self.url) as source:
-            if source.crs is None:
-                raise RasterioIOError("the file has no CRS")
-            if source.count != 1:
-                raise RasterioIOError(f"the file has {source.count} bands, not one")
-            positions = locate(target, _wkt(source.crs), source.transform)
-            part = source_window(positions, source.shape, margin=1)
-            if part is None:
-                return out
-            pixels = source.read(1, window=Window.from_slices(*part))
-            nodata = source.nodata
+        failure = ""
+        try:
+            with rasterio.Env(**_GDAL), rasterio.open(self.url) as source:
+                _require_single_band(source)
+                positions = locate(target, str(source.crs.to_wkt()), source.transform)
+                part = source_window(positions, source.shape, margin=1)
+                if part is None:
+                    return out
+                pixels = source.read(1, window=Window.from_slices(*part))
+                nodata = source.nodata
+        except RasterioError as error:
+            failure = " ".join(str(error).split()).replace(self.url, "the file")
+        if failure:  # raised here because rasterio's error, as its context, would not pickle
+            raise ReadError(f"{unsigned(self.url)}: {failure}")
         corner = (part[0].start, part[1].start)
         if self.resampling is Resampling.nearest:
-            return take_nearest(pixels, positions, corner, float(self.fill_value)).astype(
-                self.dtype
-            )
+            fill = float(self.fill_value)
+            return take_nearest(pixels, positions, corner, fill).astype(self.dtype, copy=False)
         values = pixels.astype(np.float32)
         if nodata is not None:
             values[pixels == nodata] = np.nan
@@ -217,5 +214,8 @@ class ExactReader:
         self.__dict__.update(state)
 
 
-def _wkt(crs: CRS) -> str:
-    return str(crs.to_wkt())
+def _require_single_band(source: rasterio.DatasetReader) -> None:
+    if source.crs is None:
+        raise RasterioIOError("the file has no CRS")
+    if source.count != 1:
+        raise RasterioIOError(f"the file has {source.count} bands, not one")

@@ -135,7 +135,7 @@ def _sample_places(
         count = min(most, max(size // side, 1))
         starts.append(np.unique(np.linspace(0, max(size - side, 0), count).astype(int)))
     return [
-        GeoBox((side, side), whole.affine * whole.affine.translation(int(x), int(y)), whole.crs)
+        GeoBox((side, side), whole.affine @ whole.affine.translation(int(x), int(y)), whole.crs)
         for y in starts[0]
         for x in starts[1]
     ]

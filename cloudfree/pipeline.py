@@ -175,7 +175,7 @@ def _begin(
         if overwrite:
             ledger.remove_run(out)
         existing = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
-        need = plan.grid.stored_bytes(len(plan.settings.grid.bands), len(plan.steps))
+        need = 2 * plan.grid.stored_bytes(len(plan.settings.grid.bands), len(plan.steps))
         free = shutil.disk_usage(existing).free
         if free < need:
             raise OutputError(

@@ -116,9 +116,9 @@ def chunk_memory_bytes(haloed_pixels: int, n_bands: int) -> int:
 
 
 def _windows(lattice: Lattice, geobox: GeoBox) -> int:
-    """Return how many windows can touch a geobox, wherever it lies on the lattice."""
-    per_side = [ceil((side + lattice.window_px) / lattice.stride_px) for side in geobox.shape]
-    return per_side[0] * per_side[1]
+    """Return how many windows a core can need, wherever it lies on the lattice."""
+    grown = [side + 2 * REACH_PX + lattice.window_px for side in geobox.shape]
+    return ceil(grown[0] / lattice.stride_px) * ceil(grown[1] / lattice.stride_px)
 
 
 def _project(scenes: tuple[Scene, ...], crs: CRS) -> BaseGeometry:

@@ -6,6 +6,8 @@ without an error.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ import rasterio.shutil
 import xarray as xr
 import zarr
 from odc.geo.xr import xr_coords
+from rasterio._err import CPLE_BaseError  # raised as it is where closing a file fails
 from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from zarr.codecs import BloscCodec
 
@@ -30,6 +34,8 @@ from cloudfree.scenes import Step
 from cloudfree.types import AnyArray, UInt8Array, UInt16Array
 
 _INNER_PX = 256
+_FULL_BYTES = 2**24
+"""Less free space than this counts as none when a write has failed."""
 _TIME_UNITS = "seconds since 1970-01-01"
 EXPORTED: tuple[Literal["reflectance"], Literal["source"]] = ("reflectance", "source")
 """Arrays that become COGs."""
@@ -136,7 +142,7 @@ def write_chunk(path: Path, step: int, chunk: Chunk, pixels: ChunkPixels) -> Non
         for layer in LAYERS:
             _array(group, layer)[step, chunk.y, chunk.x] = getattr(pixels, layer)
     except OSError as error:
-        raise StoreError(f"cannot write to {path}: {error.strerror or error}") from None
+        raise StoreError(f"cannot write to {path}: {_reason(error, path)}") from None
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -196,8 +202,8 @@ def export_cog(
             overview_resampling="average" if layer == "reflectance" else "nearest",
         )
         whole.replace(target)
-    except OSError as error:
-        raise StoreError(f"cannot write {target}: {error.strerror or error}") from None
+    except (OSError, RasterioError, CPLE_BaseError) as error:
+        raise StoreError(f"cannot write {target}: {_reason(error, target)}") from None
     finally:
         scratch.unlink(missing_ok=True)
         whole.unlink(missing_ok=True)
@@ -210,3 +216,10 @@ def _describe(file: Any, names: tuple[str, ...], layer: str) -> None:
         colours = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
         if set(colours) <= set(names):
             file.colorinterp = [colours.get(name, ColorInterp.undefined) for name in names]
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Return why a write failed; GDAL does not say when the disk is full."""
+    if shutil.disk_usage(path.parent).free < _FULL_BYTES:
+        return os.strerror(errno.ENOSPC)
+    return " ".join(str(error).split())

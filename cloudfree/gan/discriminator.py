@@ -27,5 +27,6 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, condition: Tensor, picture: Tensor) -> Tensor:
+        """Return fp32 logits, one per patch of the picture."""
         logits: Tensor = self.layers(torch.cat([condition, picture], dim=1))
         return logits.float()

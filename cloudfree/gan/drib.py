@@ -27,6 +27,7 @@ class Drib(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, channels, y, x), as given."""
         merged: Tensor = self.merge(torch.cat([branch(x) for branch in self.branches], dim=1))
         return x + merged
 
@@ -74,6 +75,7 @@ class DribGenerator(nn.Module):
         self.last = nn.ConvTranspose2d(w + w, bands_out, 4, 2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return pictures in [-1, 1] of the size given."""
         half = self.encoder[0](x)
         quarter = self.encoder[1](half)
         eighth = self.encoder[2](quarter)

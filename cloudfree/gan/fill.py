@@ -17,11 +17,11 @@ Fill = Literal["cloud", "mean", "inpaint", "regression"]
 pixels. ``inpaint``: seen colours spread into the gap. ``regression``: least squares of seen colours
 on the guides (translated picture, smoothed radar), plus its error spread into the gap."""
 
-RIDGE = 0.02
+RIDGE = 0.01
 """Weight of "change nothing" in the regression, as a share of the window's pixels."""
 RADII_PX = (1, 4, 12)
 """The radar is smoothed this much for the regression."""
-SPREAD = 0.02
+SPREAD = 0.05
 """How little seen area of a coarse pixel outweighs what its neighbourhood says."""
 
 

@@ -47,6 +47,7 @@ class UnetGenerator(nn.Module):
         self.last = nn.ConvTranspose2d(2 * width, bands_out, 4, 2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return pictures in [-1, 1] of the size given."""
         skips: list[Tensor] = []
         for down in self.down:
             x = down(x)

@@ -48,7 +48,7 @@ def main() -> int:
         )
         trainer.run()
     except RequestError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 2
     return 0
 

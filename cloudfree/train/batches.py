@@ -17,7 +17,7 @@ from cloudfree.types import BoolArray, Float32Array
 
 NODATA = -1.0
 """What pictures and radar hold where a window juts out of its scene."""
-MADE_GROWTH_PX = 3
+MADE_GROWTH_PX = 5
 """A mask is a little larger than the cloud, as a detector's is after dilation."""
 LUMINANCE = (0.299, 0.587, 0.114)
 """ITU-R BT.601, the weights of the grey pictures."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +22,9 @@ from torch import Tensor, nn
 from cloudfree.gan import Discriminator, build_generator, init_weights
 from cloudfree.gan.removal import BANDS_OF, CloudRemoval
 from cloudfree.train.averaging import AveragedGenerator
+from cloudfree.train.baselines import fill_baselines
 from cloudfree.train.batches import Batch, PatchSource, hide_untaught
-from cloudfree.train.curves import Curve
+from cloudfree.train.curves import Curve, open_board
 from cloudfree.train.losses import adversarial_loss, generator_loss
 from cloudfree.train.scoring import Scores, Window, score
 from cloudfree.train.settings import TrainSettings
@@ -71,8 +71,9 @@ class Trainer:
     def run(self, until: int | None = None) -> None:
         """Train up to the settings' number of steps, or to ``until``."""
         log_settings, steps = self.settings.log, self.settings.optimiser.steps
-        curve = Curve(self.folder / "curve.csv", keep_until=self.step)
-        scores = Curve(self.folder / "scores.csv", keep_until=self.step)
+        board = open_board(self.folder, self.step) if log_settings.tensorboard else None
+        curve = Curve(self.folder / "curve.csv", keep_until=self.step, board=board)
+        scores = Curve(self.folder / "scores.csv", keep_until=self.step, board=board)
         last_step = min(steps, steps if until is None else until)
         began, first = time.monotonic(), self.step
         while self.step < last_step:
@@ -125,6 +126,8 @@ class Trainer:
             total = total + loss.adversarial_weight * adversarial
         self.generator_adam.zero_grad()
         self.fabric.backward(total)
+        gradients = [p.grad for p in self.generator.parameters() if p.grad is not None]
+        losses["gradient"] = nn.utils.get_total_norm(gradients)
         self.generator_adam.step()
         self.average.update(self.generator, self.step)
         return losses
@@ -185,7 +188,11 @@ class Trainer:
         """Return the columns of a sample sheet."""
         batch = join(windows)
         columns = [batch.radar, self.restore(windows), batch.truth]
-        return columns if self.settings.task == "sar2opt" else [batch.cloudy, *columns]
+        if self.settings.task == "cloud_removal":
+            translated = [batch.translated] if batch.translated.shape[1] else []
+            baseline = fill_baselines(batch.cloudy, ~batch.made, batch.radar)["regression"]
+            columns = [batch.cloudy, *translated, baseline, *columns]
+        return columns
 
     def keep(self, path: Path, scores: Scores) -> None:
         """Write the averaged generator with its settings and scores, whole or not at all."""
@@ -198,14 +205,14 @@ class Trainer:
         }
         part = path.with_suffix(".part")
         save_file(weights, part, metadata=facts)
-        os.replace(part, path)
+        part.replace(path)
 
     def save(self) -> None:
         """Write all that is needed to go on, whole or not at all."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
         part = self.folder / "last.part"
         torch.save({**state, "step": self.step, "best": self.best}, part)
-        os.replace(part, self.folder / "last.pt")
+        part.replace(self.folder / "last.pt")
 
     def load(self) -> None:
         """Go on from ``last.pt``."""
@@ -243,6 +250,9 @@ def build_network(settings: TrainSettings) -> nn.Module:
     init_weights(generator)
     if settings.task == "sar2opt":
         return generator
+    if chosen.residual:
+        assert isinstance(generator.last, nn.ConvTranspose2d)
+        nn.init.zeros_(generator.last.weight)  # the answer starts as the filled picture
     return CloudRemoval(generator, chosen.inputs, chosen.fill, residual=chosen.residual)  # type: ignore[arg-type]
 
 

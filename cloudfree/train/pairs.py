@@ -167,8 +167,9 @@ def standardise(
 def stretch(dn: AnyArray, low_dn: Float32Array, high_dn: Float32Array) -> Float32Array:
     """Return (band, y, x) digital numbers as a picture: low is -1, high is 1, clipped."""
     low, high = low_dn[:, None, None], high_dn[:, None, None]
-    picture = np.clip(2 * (dn - low) / np.maximum(high - low, 1) - 1, -1, 1)
-    return picture.astype(np.float32, copy=False)
+    shares = (dn - low) / np.maximum(high - low, 1)
+    picture: Float32Array = np.clip(2 * shares - 1, -1, 1).astype(np.float32)
+    return picture
 
 
 Reader = Callable[[Path, list[Problem]], list[Pair]]

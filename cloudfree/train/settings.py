@@ -136,6 +136,8 @@ class LogSettings:
     """Checkpoint to resume from."""
     score_every: int = 500
     """Validation, sample sheet and, if it is the best so far, the weights."""
+    tensorboard: bool = False
+    """Write the curves for TensorBoard as well."""
     norm_batches: int = 24
     """Batches for the batch-norm statistics of the averaged weights before each validation."""
 

@@ -205,8 +205,7 @@ def test_a_widened_area_is_wider_by_at_least_the_asked_metres(latitude: float) -
     rim = shapely.get_coordinates(shapely.segmentize(grown.exterior, 0.005))
     edge = shapely.get_coordinates(shapely.segmentize(area.exterior, 0.005))
     nearest = min(
-        min(GEOD.inv([x] * len(edge), [y] * len(edge), edge[:, 0], edge[:, 1])[2])
-        for x, y in rim
+        min(GEOD.inv([x] * len(edge), [y] * len(edge), edge[:, 0], edge[:, 1])[2]) for x, y in rim
     )
     assert nearest >= 4000.0
     assert grown.contains(area)

@@ -1,0 +1,64 @@
+"""How the tests run the walk and read what it made, independently of the product's own code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import rasterio
+import xarray as xr
+
+from cloudfree.config import RunSettings, build
+from cloudfree.pipeline import Outcome, run
+from cloudfree.plan import Request
+
+LAYERS = ("reflectance", "source", "cloud", "optical_scene", "radar_scene")
+
+
+def make(
+    out: Path, *, aoi: Path, date: str, stac: Path, chunk_px: int = 2048, workers: int = 1
+) -> Outcome:
+    """Run with the given chunks and workers, everything else at its default."""
+    settings = build(
+        RunSettings, {"grid": {"chunk_px": chunk_px}, "engine": {"workers": workers}}, "test"
+    )
+    return run(Request(aoi=aoi, date=date, stac=str(stac), settings=settings), out)
+
+
+def open_raw(out: Path) -> xr.Dataset:
+    """Return the cube's stored numbers, loaded."""
+    cube = xr.open_zarr(out / "cube.zarr", consolidated=False, mask_and_scale=False)
+    return cube[list(LAYERS)].load()
+
+
+def assert_same_pixels(one: xr.Dataset, other: xr.Dataset) -> None:
+    """Every layer equal bit for bit where both cubes have the pixel."""
+    one, other = xr.align(one, other, join="inner")
+    assert one.sizes["y"] > 50
+    assert one.sizes["x"] > 50
+    for layer in LAYERS:
+        np.testing.assert_array_equal(one[layer].to_numpy(), other[layer].to_numpy(), layer)
+
+
+def read_exactly(path: Path, cube: xr.Dataset) -> np.ndarray:
+    """Return (y, x): the source pixel that holds each exactly transformed centre; 0 outside.
+
+    An independent reading: pyproj for every pixel, whole file in memory.
+    """
+    with rasterio.open(path) as source:
+        pixels, affine, crs = source.read(1), source.transform, source.crs
+    grid_crs = pyproj.CRS(cube.spatial_ref.attrs["crs_wkt"])
+    x, y = np.meshgrid(cube.x.to_numpy(), cube.y.to_numpy())
+    x, y = pyproj.Transformer.from_crs(grid_crs, crs.to_wkt(), always_xy=True).transform(x, y)
+    cols = np.floor((x - affine.c) / affine.a).astype(int)
+    rows = np.floor((y - affine.f) / affine.e).astype(int)
+    inside = (rows >= 0) & (rows < pixels.shape[0]) & (cols >= 0) & (cols < pixels.shape[1])
+    taken = pixels[rows.clip(0, pixels.shape[0] - 1), cols.clip(0, pixels.shape[1] - 1)]
+    return np.where(inside, taken, 0)
+
+
+def summary(out: Path) -> dict:
+    """Return run.json."""
+    return json.loads((out / "run.json").read_text())

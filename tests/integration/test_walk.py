@@ -1,0 +1,187 @@
+"""The walk end to end on synthetic scenes: exact, and the same however it is cut or killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+import rioxarray  # noqa: F401 (the .rio accessor)
+import shapely
+import xarray as xr
+from rio_cogeo.cogeo import cog_validate
+
+from cloudfree.synthetic import SyntheticScenes
+from tests.integration.products import (
+    assert_same_pixels,
+    make,
+    open_raw,
+    read_exactly,
+    summary,
+)
+
+OFFSET = -1000
+BANDS = ("B02", "B03", "B04")
+
+
+@pytest.fixture(scope="module")
+def product(scenes: SyntheticScenes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The undisturbed product, in one chunk of 1024 px."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    make(out, aoi=scenes.aoi, date=scenes.date, stac=scenes.items, chunk_px=1024)
+    return out
+
+
+def test_seen_pixels_are_exact_and_holes_stay_holes(product: Path, scenes: SyntheticScenes) -> None:
+    cube = open_raw(product)
+    folder = scenes.items.parent
+    source = cube.source.to_numpy()[0]
+    seen = source == 1
+    assert seen.sum() > 10_000
+    classes = read_exactly(folder / "SCL.tif", cube)
+    for index, band in enumerate(BANDS):
+        dn = read_exactly(folder / f"{band}.tif", cube).astype(int)
+        product_band = cube.reflectance.to_numpy()[0, index]
+        share = (product_band[seen] == np.maximum(dn[seen] + OFFSET, 1)).mean()
+        assert share == 1.0
+        assert (product_band[source == 0] == 0).all()
+        assert (product_band[source == 2] > 0).all()
+    assert (source[classes == 0] == 0).all()
+    assert (source[classes == 0].size) > 0
+
+
+def test_a_dark_valid_pixel_stays_valid(scenes: SyntheticScenes, tmp_path: Path) -> None:
+    folder = tmp_path / "scenes"
+    shutil.copytree(scenes.items.parent, folder)
+    with rasterio.open(folder / "SCL.tif") as file:
+        classes = file.read(1)
+    clear = np.isin(np.kron(classes, np.ones((2, 2), int)), (4, 5, 6))
+    rows, cols = np.nonzero(clear)
+    pick = slice(None, None, len(rows) // 500)
+    for band in BANDS:
+        with rasterio.open(folder / f"{band}.tif") as file:
+            pixels, profile = file.read(1), file.profile
+        pixels[rows[pick], cols[pick]] = 0 if band == "B02" else 7
+        with rasterio.open(folder / f"{band}.tif", "w", **profile) as file:
+            file.write(pixels, 1)
+    out = tmp_path / "out"
+    make(out, aoi=scenes.aoi, date=scenes.date, stac=folder / "items.json")
+    cube = open_raw(out)
+    dark = (cube.reflectance.to_numpy()[0] == 1).all(axis=0)
+    assert dark.sum() > 100
+    assert (cube.source.to_numpy()[0][dark] == 1).mean() > 0.9
+
+
+@pytest.mark.parametrize(("chunk_px", "workers"), [(256, 1), (512, 2)])
+def test_cutting_and_workers_do_not_change_a_bit(
+    product: Path, scenes: SyntheticScenes, tmp_path: Path, chunk_px: int, workers: int
+) -> None:
+    out = tmp_path / "out"
+    outcome = make(
+        out,
+        aoi=scenes.aoi,
+        date=scenes.date,
+        stac=scenes.items,
+        chunk_px=chunk_px,
+        workers=workers,
+    )
+    assert outcome.chunks_done >= 2
+    assert_same_pixels(open_raw(product), open_raw(out))
+
+
+def test_an_overlapping_area_gives_the_same_pixels(
+    product: Path, scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    area = shapely.from_geojson(scenes.aoi.read_text())
+    polygon = shapely.get_parts(area)[0] if area.geom_type == "GeometryCollection" else area
+    west, south, east, north = polygon.bounds
+    other = shapely.box(west, south, west + 0.6 * (east - west), south + 0.7 * (north - south))
+    aoi = tmp_path / "other.geojson"
+    aoi.write_text(shapely.to_geojson(other.intersection(polygon)))
+    out = tmp_path / "out"
+    make(out, aoi=aoi, date=scenes.date, stac=scenes.items, chunk_px=512)
+    small, whole = open_raw(out), open_raw(product)
+    small, whole = xr.align(small, whole, join="inner")
+    shared = (small.source.to_numpy() > 0) & (whole.source.to_numpy() > 0)
+    assert shared.sum() > 50_000
+    made = shared & (small.source.to_numpy() == 2)
+    assert made.sum() > 10_000
+    for layer in ("source", "cloud", "optical_scene", "radar_scene"):
+        np.testing.assert_array_equal(
+            small[layer].to_numpy()[shared], whole[layer].to_numpy()[shared]
+        )
+    where = np.broadcast_to(shared[:, None], small.reflectance.shape)
+    np.testing.assert_array_equal(
+        small.reflectance.to_numpy()[where], whole.reflectance.to_numpy()[where]
+    )
+
+
+def test_a_run_killed_with_9_resumes_to_the_same_pixels(
+    product: Path, scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [
+        sys.executable, "-c", "from cloudfree.cli import entry; entry()",
+        "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", scenes.items,
+        "--out", out, "--chunk-px", "256",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 90
+    marks = out / "ledger" / "marks"
+    while len(list(marks.glob("*.json"))) < 2 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+    before = {mark.name: mark.stat().st_mtime_ns for mark in marks.glob("*.json")}
+    assert not (out / "run.json").exists()
+    outcome = make(out, aoi=scenes.aoi, date=scenes.date, stac=scenes.items, chunk_px=2048)
+    assert outcome.chunks_resumed == len(before) >= 2
+    assert outcome.chunks_done > outcome.chunks_resumed
+    assert all((marks / name).stat().st_mtime_ns == at for name, at in before.items())
+    assert_same_pixels(open_raw(product), open_raw(out))
+
+
+def test_the_product_opens_and_agrees_with_itself(product: Path, scenes: SyntheticScenes) -> None:
+    cube = xr.open_zarr(product / "cube.zarr", consolidated=False, decode_coords="all")
+    raw = open_raw(product)
+    with rasterio.open(product / f"{scenes.date}_reflectance.tif") as cog:
+        np.testing.assert_array_equal(cog.read(), raw.reflectance.to_numpy()[0])
+        assert cog.descriptions == BANDS
+        assert cog.crs.to_epsg() == cube.rio.crs.to_epsg() == 32632
+        assert cog.transform == cube.rio.transform()
+    with rasterio.open(product / f"{scenes.date}_source.tif") as cog:
+        np.testing.assert_array_equal(cog.read(1), raw.source.to_numpy()[0])
+    for path in product.glob("*.tif"):
+        assert cog_validate(path)[0]
+    light = cube.reflectance.sel(band="B03").to_numpy()
+    assert np.isnan(light[raw.source.to_numpy() == 0]).all()
+    assert 0 < np.nanmedian(light) < 0.5
+    item = pystac.Item.from_dict(json.loads((product / "item.json").read_text()))
+    assert all((product / asset.href).exists() for asset in item.assets.values())
+    assert len([link for link in item.links if link.rel == "derived_from"]) == 2
+
+
+def test_run_json_repeats_the_run(product: Path, scenes: SyntheticScenes) -> None:
+    facts = summary(product)
+    raw = open_raw(product)
+    assert facts["pixels"]["seen"] == int((raw.source == 1).sum())
+    assert facts["pixels"]["reconstructed"] == int((raw.source == 2).sum())
+    assert [scene["offset_dn"] for scene in facts["scenes"]] == [OFFSET, 0]
+    assert facts["steps"][0]["radar_age_h"] < 0
+    assert facts["windows_at_most"] >= facts["pixels"]["windows"] > 0
+    assert {"cube.load", "masks.cloud_mask", "restoration", "blend.composite"} <= set(
+        facts["seconds"]
+    )
+    assert "?" not in json.dumps(facts["scenes"])
