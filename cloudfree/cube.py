@@ -23,7 +23,7 @@ from cloudfree.bands import SCENE_CLASSIFICATION
 from cloudfree.errors import ReadError
 from cloudfree.grid import crs_of
 from cloudfree.keys import unsigned
-from cloudfree.sampling import locate, source_window, take_bilinear, take_nearest
+from cloudfree.sampling import Positions, locate, source_window, take_bilinear, take_nearest
 from cloudfree.scenes import Scene
 from cloudfree.types import AnyArray, Float32Array, UInt8Array, UInt16Array
 
@@ -180,29 +180,43 @@ class ExactReader:
         spec = self.spec
         y, x = window.toslices()
         target = GeoBox(spec.shape, spec.transform, f"EPSG:{spec.epsg}")[y, x]
-        out: AnyArray = np.full(target.shape, self.fill_value, self.dtype)
         failure = ""
         try:
-            with rasterio.Env(**_GDAL), rasterio.open(self.url) as source:
-                _require_single_band(source)
-                positions = locate(target, str(source.crs.to_wkt()), source.transform)
-                part = source_window(positions, source.shape, margin=1)
-                if part is None:
-                    return out
-                pixels = source.read(1, window=Window.from_slices(*part))
-                nodata = source.nodata
+            part = self._read_part(target)
         except RasterioError as error:
             failure = " ".join(str(error).split()).replace(self.url, "the file")
         if failure:  # raised here because rasterio's error, as its context, would not pickle
             raise ReadError(f"{unsigned(self.url)}: {failure}")
-        corner = (part[0].start, part[1].start)
-        if self.resampling is Resampling.nearest:
-            fill = float(self.fill_value)
-            return take_nearest(pixels, positions, corner, fill).astype(self.dtype, copy=False)
-        values = pixels.astype(np.float32)
-        if nodata is not None:
-            values[pixels == nodata] = np.nan
-        return take_bilinear(values, positions, corner)
+        if part is None:
+            return np.full(target.shape, self.fill_value, self.dtype)
+        pixels, corner, positions = part
+        if self.resampling is Resampling.bilinear:
+            return take_bilinear(pixels, positions, corner)
+        fill = float(self.fill_value)
+        return take_nearest(pixels, positions, corner, fill).astype(self.dtype, copy=False)
+
+    def _read_part(self, target: GeoBox) -> tuple[AnyArray, tuple[int, int], Positions] | None:
+        """Return the source pixels under ``target``, their first row and column, and positions.
+
+        None where they do not meet. For interpolation nodata becomes NaN.
+        """
+        with rasterio.Env(**_GDAL), rasterio.open(self.url) as source:
+            if source.crs is None:
+                raise RasterioIOError("the file has no CRS")
+            if source.count != 1:
+                raise RasterioIOError(f"the file has {source.count} bands, not one")
+            positions = locate(target, str(source.crs.to_wkt()), source.transform)
+            part = source_window(positions, source.shape, margin=1)
+            if part is None:
+                return None
+            pixels = source.read(1, window=Window.from_slices(*part))
+            nodata = source.nodata
+        if self.resampling is Resampling.bilinear:
+            values = pixels.astype(np.float32)
+            if nodata is not None:
+                values[pixels == nodata] = np.nan
+            pixels = values
+        return pixels, (part[0].start, part[1].start), positions
 
     def close(self) -> None:
         """Do nothing: files are closed after each read."""
@@ -212,10 +226,3 @@ class ExactReader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-
-
-def _require_single_band(source: rasterio.DatasetReader) -> None:
-    if source.crs is None:
-        raise RasterioIOError("the file has no CRS")
-    if source.count != 1:
-        raise RasterioIOError(f"the file has {source.count} bands, not one")

@@ -176,7 +176,7 @@ def _begin(
             ledger.remove_run(out)
         existing = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
         need = 2 * plan.grid.stored_bytes(len(plan.settings.grid.bands), len(plan.steps))
-        free = shutil.disk_usage(existing).free
+        free = _free_bytes(existing)
         if free < need:
             raise OutputError(
                 f"--out {out} needs up to {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
@@ -188,6 +188,10 @@ def _begin(
     except OSError as error:
         raise OutputError(f"cannot write to --out {out}: {error.strerror}") from None
     return state
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
 
 
 def _work(plan: Plan, state: dict[str, Any], out: Path) -> Work:

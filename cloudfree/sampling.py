@@ -79,7 +79,7 @@ def _locate_warped(target: GeoBox, source_crs: str, source: Affine) -> Positions
     inverse = ~source
 
     def exactly(x: AnyArray, y: AnyArray) -> tuple[Float64Array, Float64Array]:
-        col, row = inverse * transformer.transform(x, y)
+        col, row = inverse @ transformer.transform(x, y)
         return row, col
 
     affine = target.affine

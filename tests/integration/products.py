@@ -18,7 +18,7 @@ LAYERS = ("reflectance", "source", "cloud", "optical_scene", "radar_scene")
 
 
 def make(
-    out: Path, *, aoi: Path, date: str, stac: Path, chunk_px: int = 2048, workers: int = 1
+    out: Path, *, aoi: Path, date: str, stac: Path | str, chunk_px: int = 2048, workers: int = 1
 ) -> Outcome:
     """Run with the given chunks and workers, everything else at its default."""
     settings = build(

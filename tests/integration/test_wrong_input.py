@@ -242,8 +242,7 @@ def test_disk_fills_up_while_running(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The free space is misreported on purpose: another process may take it after the check.
-    usage = shutil.disk_usage("/")._replace(free=10**12)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("cloudfree.pipeline._free_bytes", lambda _: 10**12)
     (tiny_disk / "ballast").write_bytes(b"0" * (4 * 2**20))
     code, _, complaint = cloudfree(*arguments, "--out", tiny_disk / "out")
     assert code == 2

@@ -132,9 +132,7 @@ def test_a_chunk_written_twice_is_that_of_the_second_time(cube: Path, plan: Grid
     for seed in (5, 6):
         write_chunk(cube, 0, chunk, fill(chunk, seed))
     expected = fill(chunk, 6).reflectance
-    np.testing.assert_array_equal(
-        stored(cube, "reflectance")[0, :, chunk.y, chunk.x], expected
-    )
+    np.testing.assert_array_equal(stored(cube, "reflectance")[0, :, chunk.y, chunk.x], expected)
 
 
 @pytest.mark.parametrize("layer", ["reflectance", "source"])
@@ -145,7 +143,7 @@ def test_a_cog_holds_the_array_whole(
         if seed != 3:
             write_chunk(cube, 0, chunk, fill(chunk, seed))
     target = tmp_path / f"{layer}.tif"
-    export_cog(cube, 0, layer, target, plan.chunks(), plan, BANDS)  # type: ignore[arg-type]
+    export_cog(cube, 0, layer, target, plan=plan, bands=BANDS)  # type: ignore[arg-type]
     is_cog, errors, warnings = cog_validate(target, strict=True)
     assert is_cog, (errors, warnings)
     with rasterio.open(target) as file:
@@ -164,7 +162,7 @@ def test_a_cog_of_reflectance_has_its_scale_and_colours(
     cube: Path, plan: GridPlan, tmp_path: Path
 ) -> None:
     target = tmp_path / "r.tif"
-    export_cog(cube, 0, "reflectance", target, plan.chunks(), plan, BANDS)
+    export_cog(cube, 0, "reflectance", target, plan=plan, bands=BANDS)
     with rasterio.open(target) as file:
         assert file.scales == (1e-4,) * 3
         assert file.colorinterp == (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
@@ -189,7 +187,7 @@ def test_a_cog_of_classes_has_no_class_that_the_array_lacks(
             ),
         )
     target = tmp_path / "source.tif"
-    export_cog(cube, 0, "source", target, plan.chunks(), plan, BANDS)
+    export_cog(cube, 0, "source", target, plan=plan, bands=BANDS)
     with rasterio.open(target, overview_level=0) as overview:
         assert set(np.unique(overview.read())) == {1, 3}
 
@@ -216,4 +214,4 @@ def test_a_folder_that_cannot_take_the_cog_is_named(
 ) -> None:
     target = tmp_path / "nowhere" / "r.tif"
     with pytest.raises(StoreError, match=r"r\.tif"):
-        export_cog(cube, 0, "source", target, plan.chunks(), plan, BANDS)
+        export_cog(cube, 0, "source", target, plan=plan, bands=BANDS)

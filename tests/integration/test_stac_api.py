@@ -1,0 +1,99 @@
+"""The walk against a real STAC API: `rustac serve`, in its own process on loopback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloudfree import catalog
+from cloudfree.aoi import read_aoi
+from cloudfree.config import CatalogSettings, SceneSettings
+from cloudfree.errors import CatalogError
+from cloudfree.scenes import parse_period
+from cloudfree.synthetic import SyntheticScenes
+from tests.integration.products import assert_same_pixels, make, open_raw
+
+PROGRAM = shutil.which("rustac") or shutil.which(
+    "rustac", path=str(Path(sys.executable).parent)
+)
+
+
+@pytest.fixture(scope="module")
+def api(scenes: SyntheticScenes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an API that serves the synthetic scenes and one elsewhere."""
+    if PROGRAM is None:
+        pytest.skip("rustac is not installed")
+    collection = json.loads(scenes.items.read_text())
+    for item in collection["features"]:
+        for asset in item["assets"].values():
+            asset["href"] = str((scenes.items.parent / asset["href"]).resolve())
+    far = json.loads(json.dumps(collection["features"][0]))
+    far["id"], far["bbox"] = "far-away", [100, 10, 101, 11]
+    far["geometry"]["coordinates"] = [[[100, 10], [101, 10], [101, 11], [100, 11], [100, 10]]]
+    collection["features"].append(far)
+    items = tmp_path_factory.mktemp("api") / "items.json"
+    items.write_text(json.dumps(collection))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [PROGRAM, "serve", "--create-collections", "-a", f"127.0.0.1:{port}", str(items)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(address, server)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the server has ended"
+        try:
+            with urllib.request.urlopen(address, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise TimeoutError(address)
+
+
+def test_search_finds_what_lies_in_the_area(api: str, scenes: SyntheticScenes) -> None:
+    items = catalog.search(
+        api,
+        area=read_aoi(scenes.aoi).geometry,
+        period=parse_period(scenes.date),
+        catalog=CatalogSettings(),
+        scenes=SceneSettings(),
+    )
+    assert {item["collection"] for item in items} == {"sentinel-1-rtc", "sentinel-2-l2a"}
+    assert "far-away" not in {item["id"] for item in items}
+
+
+def test_a_collection_the_server_lacks_is_named(api: str, scenes: SyntheticScenes) -> None:
+    with pytest.raises(CatalogError, match="has none of the collections landsat"):
+        catalog.search(
+            api,
+            area=read_aoi(scenes.aoi).geometry,
+            period=parse_period(scenes.date),
+            catalog=CatalogSettings(optical_collections=("landsat",)),
+            scenes=SceneSettings(),
+        )
+
+
+def test_api_and_file_give_the_same_product(
+    api: str, scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    request = {"aoi": scenes.aoi, "date": scenes.date}
+    make(tmp_path / "api", stac=api, **request)
+    make(tmp_path / "file", stac=scenes.items, **request)
+    assert_same_pixels(open_raw(tmp_path / "api"), open_raw(tmp_path / "file"))

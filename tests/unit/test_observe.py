@@ -1,0 +1,162 @@
+"""What a step shows of a place: overlaps decided, harmonised, masked; from files on disk."""
+
+import contextlib
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from cloudfree.config import GridSettings, MaskSettings, RunSettings
+from cloudfree.errors import ReadError
+from cloudfree.masks import CLEAR, CLOUDY, DILATED
+from cloudfree.observe import observe
+from cloudfree.restoration import Observation
+from cloudfree.scenes import Scene, Step
+from cloudfree.types import UInt8Array
+
+LEFT, TOP = 464640, 3773760
+HEIGHT, WIDTH = 24, 36
+BOX = GeoBox((HEIGHT, WIDTH), Affine(10, 0, LEFT, 0, -10, TOP), "EPSG:32611")
+BANDS = ("B04", "B02")
+NOON = dt.datetime(2024, 6, 15, 18, tzinfo=dt.UTC)
+SETTINGS = RunSettings(grid=GridSettings(bands=BANDS), masks=MaskSettings(dilation_m=10))
+RNG = np.random.default_rng(31)
+
+
+class NoClock:
+    """Measures nothing."""
+
+    @contextlib.contextmanager
+    def row(self, name: str) -> Iterator[None]:
+        yield
+
+
+def save(path: Path, pixels: np.ndarray, nodata: float | None = None) -> str:
+    height, width = pixels.shape
+    with rasterio.open(
+        path, "w", driver="GTiff", height=height, width=width, count=1, dtype=pixels.dtype,
+        crs="EPSG:32611", transform=BOX.affine, nodata=nodata,
+    ) as file:  # fmt: skip
+        file.write(pixels, 1)
+    return str(path)
+
+
+def scene(name: str, hrefs: dict[str, str], baseline: str = "") -> Scene:
+    corners = BOX.geographic_extent.boundingbox.bbox
+    return Scene(
+        id=name,
+        collection="c",
+        time=NOON,
+        platform="s",
+        footprint=shapely.box(*corners),
+        hrefs=hrefs,
+        datatake="",
+        orbit_state="",
+        baseline=baseline,
+        cloud_percent=None,
+    )
+
+
+def optical(
+    folder: Path, name: str, dn: np.ndarray, classes: np.ndarray | None, baseline: str
+) -> Scene:
+    hrefs = {
+        band: save(folder / f"{name}_{band}.tif", layer.astype(np.uint16))
+        for band, layer in zip(BANDS, dn, strict=True)
+    }
+    if classes is not None:
+        hrefs["SCL"] = save(folder / f"{name}_SCL.tif", classes.astype(np.uint8))
+    return scene(name, hrefs, baseline)
+
+
+def radar(folder: Path, name: str, power: np.ndarray) -> Scene:
+    return scene(name, {"vv": save(folder / f"{name}.tif", power.astype(np.float32), np.nan)})
+
+
+def look(optical: tuple[Scene, ...], radar: tuple[Scene, ...]) -> tuple[Observation, UInt8Array]:
+    step = Step(time=NOON, optical=optical, radar=radar, polarization="vv", radar_age_h=None)
+    return observe(step, BOX, SETTINGS, NoClock())
+
+
+DN = RNG.integers(1500, 9000, (2, HEIGHT, WIDTH))
+OTHER = RNG.integers(1500, 9000, (2, HEIGHT, WIDTH))
+CLEAR_SKY = np.full((HEIGHT, WIDTH), 4)
+
+
+def test_seen_in_any_tile_goes_before_cloudy_in_the_first(tmp_path: Path) -> None:
+    cloudy, other = CLEAR_SKY.copy(), CLEAR_SKY.copy()
+    cloudy[8:12, 10:20] = 9
+    other[:, 16:] = 0
+    first = optical(tmp_path, "a", DN, cloudy, "03.01")
+    second = optical(tmp_path, "b", OTHER, other, "05.10")
+    seen, cloud = look((first, second), ())
+    helped = np.zeros((HEIGHT, WIDTH), bool)
+    helped[8:12, 9:16] = helped[7:13, 10:16] = True
+    np.testing.assert_array_equal(seen.optical_scene, np.where(helped, 2, 1))
+    np.testing.assert_array_equal(seen.reflectance, np.where(helped, OTHER - 1000, DN))
+    left = np.zeros_like(helped)
+    left[8:12, 16:20] = True
+    np.testing.assert_array_equal(cloud == CLOUDY, left)
+    assert (cloud[helped] == CLEAR).all()
+    np.testing.assert_array_equal(seen.masks.made, cloud != CLEAR)
+    np.testing.assert_array_equal(seen.masks.seen, cloud == CLEAR)
+
+
+def test_every_scene_has_its_own_offset_and_none_becomes_nodata(tmp_path: Path) -> None:
+    dn = DN.copy()
+    dn[:, 3, 5], dn[0, 3, 6] = 700, 0
+    seen, _ = look((optical(tmp_path, "a", dn, CLEAR_SKY, "04.00"),), ())
+    np.testing.assert_array_equal(seen.reflectance, np.maximum(dn - 1000, 1))
+    assert seen.masks.seen.all()
+
+
+def test_nodata_is_neither_seen_nor_made(tmp_path: Path) -> None:
+    classes = CLEAR_SKY.copy()
+    classes[:, :7] = 0
+    classes[5, 7] = 8
+    seen, cloud = look((optical(tmp_path, "a", DN, classes, ""),), ())
+    assert not (seen.masks.seen | seen.masks.made)[:, :7].any()
+    assert (seen.reflectance[:, :, :7] == 0).all()
+    assert (cloud[:, :7] == CLEAR).all()
+    assert (cloud[5, 7], cloud[5, 8]) == (CLOUDY, DILATED)
+
+
+def test_without_a_classification_everything_with_data_is_seen(tmp_path: Path) -> None:
+    dn = DN.copy()
+    dn[:, :4] = 0
+    seen, cloud = look((optical(tmp_path, "a", dn, None, ""),), ())
+    np.testing.assert_array_equal(seen.masks.seen, (dn != 0).any(axis=0))
+    assert not cloud.any()
+
+
+def test_radar_is_taken_from_the_first_scene_that_has_it(tmp_path: Path) -> None:
+    one, two = RNG.uniform(0.01, 0.5, (2, HEIGHT, WIDTH)).astype(np.float32)
+    one[:, 20:] = np.nan
+    two[:10] = np.nan
+    clear = optical(tmp_path, "o", DN, CLEAR_SKY, "")
+    seen, _ = look((clear,), (radar(tmp_path, "r1", one), radar(tmp_path, "r2", two)))
+    power = np.where(np.isnan(one), two, one)
+    np.testing.assert_allclose(seen.decibel, 10 * np.log10(power), atol=1e-4)
+    expected = np.where(~np.isnan(one), 1, np.where(~np.isnan(two), 2, 0))
+    np.testing.assert_array_equal(seen.radar_scene, expected)
+
+
+def test_without_radar_there_is_no_decibel(tmp_path: Path) -> None:
+    seen, _ = look((optical(tmp_path, "o", DN, CLEAR_SKY, ""),), ())
+    assert np.isnan(seen.decibel).all()
+    assert not seen.radar_scene.any()
+
+
+def test_a_file_that_is_gone_is_named_in_one_line_without_its_signature(tmp_path: Path) -> None:
+    whole = optical(tmp_path, "o", DN, CLEAR_SKY, "")
+    gone = scene("S2_gone", {**whole.hrefs, "B02": str(tmp_path / "gone.tif?sig=secret")})
+    with pytest.raises(ReadError, match=r"S2_gone.*gone\.tif") as caught:
+        look((gone,), ())
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
