@@ -71,13 +71,16 @@ def load(
     dn = np.zeros((len(optical), len(bands), *shape), np.uint16)
     classes: list[UInt8Array | None] = [None] * len(optical)
     power = np.full((len(radar), *shape), np.nan, np.float32)
-    near = [index for index, scene in enumerate(optical) if _overlaps(scene, geobox)]
-    for index in near:
-        scene = optical[index]
-        dn[index] = _stack(scene, bands, geobox, np.uint16(0), Resampling.nearest, threads)
-        if scene.href(SCENE_CLASSIFICATION) is not None:
-            layer = (SCENE_CLASSIFICATION,)
-            classes[index] = _stack(scene, layer, geobox, np.uint8(0), Resampling.nearest, 1)[0]
+    for index, scene in enumerate(optical):
+        has_classes = scene.href(SCENE_CLASSIFICATION) is not None
+        layers = (*bands, SCENE_CLASSIFICATION) if has_classes else bands
+        if has_classes:
+            classes[index] = np.zeros(shape, np.uint8)
+        if _overlaps(scene, geobox):
+            numbers = _stack(scene, layers, geobox, np.uint16(0), Resampling.nearest, threads)
+            dn[index] = numbers[: len(bands)]
+            if has_classes:
+                classes[index] = numbers[-1].astype(np.uint8)
     for index, scene in enumerate(radar):
         if _overlaps(scene, geobox):
             layer = (polarization,)

@@ -22,9 +22,7 @@ from cloudfree.scenes import parse_period
 from cloudfree.synthetic import SyntheticScenes
 from tests.integration.products import assert_same_pixels, make, open_raw
 
-PROGRAM = shutil.which("rustac") or shutil.which(
-    "rustac", path=str(Path(sys.executable).parent)
-)
+PROGRAM = shutil.which("rustac") or shutil.which("rustac", path=str(Path(sys.executable).parent))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +186,51 @@ def test_run_json_repeats_the_run(product: Path, scenes: SyntheticScenes) -> Non
         facts["seconds"]
     )
     assert "?" not in json.dumps(facts["scenes"])
+
+
+def test_chunks_that_fail_are_named_and_done_by_the_next_run(
+    product: Path,
+    scenes: SyntheticScenes,
+    tmp_path: Path,
+    cloudfree: Callable[..., tuple[int, str, str]],
+) -> None:
+    folder, out = tmp_path / "scenes", tmp_path / "out"
+    shutil.copytree(scenes.items.parent, folder)
+    command = [
+        "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", folder / "items.json",
+        "--out", out, "--chunk-px", "256",
+    ]  # fmt: skip
+    assert cloudfree(*command)[0] == 0
+    lost = sorted((out / "ledger" / "marks").glob("*.json"))[1:3]
+    for mark in lost:
+        mark.unlink()
+    whole = (folder / "B04.tif").read_bytes()
+    (folder / "B04.tif").write_bytes(whole[: len(whole) // 2])
+    code, _, complaint = cloudfree(*command)
+    assert code == 1
+    assert all(f"chunk {mark.stem} failed" in complaint for mark in lost)
+    assert "Resume with: cloudfree run --aoi" in complaint
+    assert "Traceback" not in complaint
+    (folder / "B04.tif").write_bytes(whole)
+    code, printed, _ = cloudfree(*command)
+    assert code == 0
+    assert "were done before" in printed
+    assert_same_pixels(open_raw(product), open_raw(out))
+
+
+def test_holes_in_a_scene_stay_holes(scenes: SyntheticScenes, tmp_path: Path) -> None:
+    folder = tmp_path / "scenes"
+    shutil.copytree(scenes.items.parent, folder)
+    for name, scale in (("SCL.tif", 2), *((f"{band}.tif", 1) for band in BANDS)):
+        with rasterio.open(folder / name) as file:
+            pixels, profile = file.read(1), file.profile
+        pixels[200 // scale : 260 // scale, 300 // scale : 420 // scale] = 0
+        with rasterio.open(folder / name, "w", **profile) as file:
+            file.write(pixels, 1)
+    make(tmp_path / "out", aoi=scenes.aoi, date=scenes.date, stac=folder / "items.json")
+    cube = open_raw(tmp_path / "out")
+    hole = read_exactly(folder / "SCL.tif", cube) == 0
+    inside = cube.source.to_numpy()[0] > 0
+    assert hole.sum() >= 60 * 120
+    assert not (hole & inside).any()
+    assert (cube.reflectance.to_numpy()[0][:, hole] == 0).all()

@@ -177,7 +177,5 @@ def test_a_part_with_a_window_around_has_the_bits_of_the_whole(observation: Obse
     whole = run(slice(0, HEIGHT), slice(0, WIDTH))
     part = run(slice(3, 99), slice(11, 150))
     core = (slice(34, 68), slice(42, 119))
-    np.testing.assert_array_equal(
-        part[:, 34 - 3 : 68 - 3, 42 - 11 : 119 - 11], whole[:, *core]
-    )
+    np.testing.assert_array_equal(part[:, 34 - 3 : 68 - 3, 42 - 11 : 119 - 11], whole[:, *core])
     assert whole[:, *core].any()
