@@ -57,7 +57,8 @@ def composite(
     if made.any():
         missed = reflectance.astype(np.float32) - candidate
         fitted = candidate + local_mean(missed, known, origin=origin, scales=_SCALES, fade=_FADE)
-        low, high = np.maximum(limits[0], 1), limits[1]
+        low = np.maximum(limits[0], 1)
+        high = np.maximum(limits[1], low)
         limited = ((fitted < low) | (fitted > high)).any(axis=0) & made
         numbers = np.rint(np.clip(fitted, low, high)).astype(np.uint16)
         out = np.where(made, numbers, out)

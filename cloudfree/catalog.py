@@ -6,10 +6,11 @@ import datetime as dt
 import json
 import logging
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import pystac
 import requests
@@ -26,7 +27,8 @@ from cloudfree.scenes import Period, Scene, read_scene
 logger = logging.getLogger(__name__)
 
 Item = dict[str, Any]
-_METRES_PER_DEGREE = 111_320.0
+_METRES_PER_DEGREE = 110_000.0
+"""A little less than a degree of latitude anywhere, so that areas grow a little more."""
 
 
 def widen(geometry: BaseGeometry, metres: float) -> BaseGeometry:
@@ -37,7 +39,7 @@ def widen(geometry: BaseGeometry, metres: float) -> BaseGeometry:
     """
     _, south, _, north = geometry.bounds
     across = math.cos(math.radians(min(max(abs(south), abs(north)), 89)))
-    return geometry.buffer(metres / _METRES_PER_DEGREE / across)
+    return geometry.buffer(metres / _METRES_PER_DEGREE / across, quad_segs=32)
 
 
 def search(
@@ -121,7 +123,10 @@ def _read_local(path: Path) -> list[Item]:
         raise CatalogError(f"the catalog {path} is not JSON: {error}") from None
     kind = document.get("type") if isinstance(document, dict) else None
     if kind == "FeatureCollection":
-        return [_with_links(item, path) for item in document.get("features", [])]
+        features = document.get("features")
+        if not isinstance(features, list):
+            raise CatalogError(f"{path} has no list of features; give a STAC ItemCollection")
+        return [_with_links(item, path) for item in features]
     if kind == "Feature":
         return [_with_links(document, path)]
     if kind in ("Catalog", "Collection"):
@@ -154,7 +159,7 @@ def _with_links(item: Any, path: Path) -> Item:
 def _absolute(href: str, file: Path) -> str:
     if urlsplit(href).scheme or Path(href).is_absolute():
         return href
-    return urljoin(file.parent.as_uri() + "/", href).removeprefix("file://")
+    return os.path.normpath(file.parent / href)
 
 
 def read_scenes(items: Iterable[Item]) -> list[Scene]:

@@ -13,7 +13,7 @@ from cloudfree.errors import SettingsError
 
 _THREADS_IN_PROCESS = 2
 """In one process a second chunk is read while the first is restored."""
-_CONNECT_S = 20
+_CONNECT_S = 10
 
 
 @contextmanager

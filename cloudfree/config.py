@@ -17,6 +17,7 @@ from cloudfree.bands import BANDS
 from cloudfree.errors import SettingsError
 
 T = TypeVar("T")
+_MOST_DAYS = 366
 
 
 def _require(condition: bool, message: str) -> None:
@@ -29,7 +30,7 @@ class CatalogSettings:
     """Which collections to ask."""
 
     optical_collections: tuple[str, ...] = ("sentinel-2-l2a", "sentinel-2-l1c")
-    """In order of preference: of twins at one time and place the first wins."""
+    """In order of preference: of one overpass in two collections the first wins."""
     radar_collections: tuple[str, ...] = ("sentinel-1-rtc",)
     """Terrain-corrected linear backscatter."""
     timeout_s: float = 30.0
@@ -46,8 +47,14 @@ class SceneSettings:
     """The radar partner lies within this many days of the optical datatake."""
 
     def __post_init__(self) -> None:
-        _require(self.optical_days >= 0, f"optical_days is {self.optical_days}; give 0 or more")
-        _require(self.sar_days > 0, f"sar_days is {self.sar_days}; give more than 0")
+        _require(
+            0 <= self.optical_days <= _MOST_DAYS,
+            f"optical_days is {self.optical_days}; give 0 to {_MOST_DAYS}",
+        )
+        _require(
+            0 < self.sar_days <= _MOST_DAYS,
+            f"sar_days is {self.sar_days}; give more than 0, at most {_MOST_DAYS}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +218,7 @@ def merge(tables: dict[str, Any], overrides: dict[str, dict[str, Any]]) -> dict[
     merged = {name: dict(t) if isinstance(t, dict) else t for name, t in tables.items()}
     for section, values in overrides.items():
         given = {key: value for key, value in values.items() if value is not None}
-        if given:
-            merged[section] = {**merged.get(section, {}), **given}
+        below = merged.get(section, {})
+        if given and isinstance(below, dict):  # what is no table is refused by build
+            merged[section] = {**below, **given}
     return merged

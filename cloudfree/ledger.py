@@ -81,7 +81,7 @@ def remove_run(out: Path) -> None:
         return
     for path in out.iterdir():
         if path.name != "ledger":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     shutil.rmtree(out / "ledger")
 
 

@@ -62,7 +62,7 @@ def observe(
         cloud = np.zeros(geobox.shape, np.uint8)
         for index, scene in enumerate(step.optical):
             here = optical_scene == index + 1
-            offset = radiometry.offset_dn(scene.baseline)
+            offset = radiometry.offset_dn(scene.baseline, applied=scene.offset_applied)
             reflectance += radiometry.harmonise(pixels.dn[index], here, offset)
             cloud[here] = codes[index][here]
         power = np.full(geobox.shape, np.nan, np.float32)

@@ -30,6 +30,9 @@ from cloudfree.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
 
+_FOOTPRINT_SLACK_DEG = 0.02
+"""Footprints in catalogs are a little off."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -120,7 +123,7 @@ def _measure(plan: Plan, client: Client, progress: Progress) -> dict[PairKey, Pa
         (optical.id, radar.id): (optical, radar, step.polarization)
         for step in plan.steps
         for optical, radar in itertools.product(step.optical, step.radar)
-        if optical.footprint.intersects(radar.footprint)
+        if optical.footprint.buffer(_FOOTPRINT_SLACK_DEG).intersects(radar.footprint)
     }
     measured: dict[PairKey, PairStatistics] = {}
     with progress.track("measure scenes", len(pairs), "scenes") as advance:

@@ -31,7 +31,7 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
         "time": scene.time.isoformat(),
         "platform": scene.platform,
         "baseline": scene.baseline,
-        "offset_dn": offset_dn(scene.baseline) if scene.collection.startswith("sentinel-2") else 0,
+        "offset_dn": offset_dn(scene.baseline, applied=scene.offset_applied),
         "orbit_state": scene.orbit_state,
         "hrefs": {key: unsigned(href) for key, href in sorted(scene.hrefs.items())},
     }

@@ -48,14 +48,15 @@ class RadarStatistics:
     """Size of the sample."""
 
 
-def offset_dn(baseline: str) -> int:
+def offset_dn(baseline: str, *, applied: bool = False) -> int:
     """Return the offset to add to digital numbers of a processing baseline such as ``05.10``.
 
     Since baseline 04.00 ESA stores reflectance with 1000 added (Sentinel-2 product
-    specification, BOA_ADD_OFFSET and RADIO_ADD_OFFSET). An unnamed baseline counts as older.
+    specification, BOA_ADD_OFFSET and RADIO_ADD_OFFSET). An unnamed baseline counts as older;
+    0 where the provider has ``applied`` the offset already.
     """
     found = re.fullmatch(r"(\d+)\.(\d+)", baseline)
-    is_new = found is not None and (int(found[1]), int(found[2])) >= _OFFSET_FROM
+    is_new = not applied and found is not None and (int(found[1]), int(found[2])) >= _OFFSET_FROM
     return _OFFSET_DN if is_new else 0
 
 

@@ -56,10 +56,10 @@ def restore_windows(
 ) -> tuple[Float32Array, BoolArray]:
     """Return the candidate (band, y, x) in reflectance numbers, and (y, x) where there is one.
 
-    A window belongs to the optical and the radar scene (indices as in the observation) that
-    hold most of its pixels: their statistics stretch it and ``pairs`` names its model. A window
-    without radar has no candidate, nor has a pixel without radar. Windows are added in the order
-    of ``choice``, so that sums have the same bits however an area is cut.
+    A window belongs to the pair of an optical and a radar scene (indices as in the observation)
+    that share most of its pixels: their statistics stretch it and ``pairs`` names its model. A
+    window without such a pair has no candidate, nor has a pixel without radar. Windows are added
+    in the order of ``choice``, so that sums have the same bits however an area is cut.
     """
     total = np.zeros(observation.reflectance.shape, np.float32)
     weight = np.zeros(observation.decibel.shape, np.float32)
@@ -79,8 +79,8 @@ def restore_windows(
     for row, col in zip(choice.rows.tolist(), choice.cols.tolist(), strict=True):
         size = lattice.window_px
         place = (slice(row, row + size), slice(col, col + size))
-        mine = (_owner(observation.optical_scene[place]), _owner(observation.radar_scene[place]))
-        if 0 in mine:
+        mine = _owners(observation.optical_scene[place], observation.radar_scene[place], pairs)
+        if mine is None:
             continue
         if mine != owners or len(batch) == batch_windows:
             flush()
@@ -92,11 +92,19 @@ def restore_windows(
     return total, covered
 
 
-def _owner(scenes: UInt16Array) -> int:
-    """Return the scene that holds most pixels, 0 only where no pixel has a scene."""
-    counts = np.bincount(scenes.ravel(), minlength=2)
-    counts[0] = 0
-    return int(counts.argmax()) if counts.any() else 0
+def _owners(
+    optical: UInt16Array, radar: UInt16Array, pairs: dict[tuple[int, int], PairModel]
+) -> tuple[int, int] | None:
+    """Return the pair of scenes that share most pixels of a window; None where none share any."""
+    sides = int(radar.max()) + 1
+    counts = np.bincount((optical.astype(np.int64) * sides + radar).ravel())
+    shared = {
+        (i, j): int(counts[i * sides + j])
+        for i, j in sorted(pairs)
+        if j < sides and i * sides + j < len(counts)
+    }
+    best = max(shared, key=lambda pair: shared[pair], default=None)
+    return best if best is not None and shared[best] > 0 else None
 
 
 def cut_windows(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import shapely
+from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
@@ -18,6 +19,7 @@ from cloudfree.errors import CatalogError, NoSceneError, SettingsError
 _OVERPASS = dt.timedelta(minutes=15)
 """Scenes of one platform closer than this in time belong to one overpass."""
 _DAY = dt.timedelta(days=1)
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
 _COVERAGE_SHARE = 0.9
 """A radar pass is taken only if it covers this share of what the best one covers."""
 
@@ -64,6 +66,8 @@ class Scene:
     """ascending, descending or empty."""
     baseline: str
     """Processing baseline of Sentinel-2 such as 05.10, else empty."""
+    offset_applied: bool
+    """True where the provider says that the baseline's offset is in the numbers already."""
     cloud_percent: float | None
     """Cloud cover over the whole scene as its metadata say."""
 
@@ -99,6 +103,8 @@ def parse_period(text: str) -> Period:
     if len(days) not in (1, 2):
         raise SettingsError(f"the date is {text!r}; give YYYY-MM-DD or YYYY-MM-DD/YYYY-MM-DD")
     first, last = (day.replace(tzinfo=dt.UTC) for day in (days[0], days[-1]))
+    if not all(_FIRST_YEAR <= day.year <= _LAST_YEAR for day in (first, last)):
+        raise SettingsError(f"the date is {text}; give one from {_FIRST_YEAR} to {_LAST_YEAR}")
     if last < first:
         raise SettingsError(f"the date {text} runs backwards; give the earlier day first")
     return Period(first=first, end=last + _DAY, is_interval=len(days) == 2)
@@ -114,16 +120,17 @@ def read_scene(item: Mapping[str, Any]) -> Scene:
         return Scene(
             id=item["id"],
             collection=item.get("collection") or "",
-            time=time if time.tzinfo else time.replace(tzinfo=dt.UTC),
+            time=time.astimezone(dt.UTC) if time.tzinfo else time.replace(tzinfo=dt.UTC),
             platform=str(properties.get("platform", "")).lower(),
-            footprint=shape(item["geometry"]),
+            footprint=shapely.make_valid(shape(item["geometry"])),
             hrefs={key: asset["href"] for key, asset in item["assets"].items()},
             datatake=str(properties.get("s2:datatake_id", "")),
             orbit_state=str(properties.get("sat:orbit_state", "")),
             baseline=str(properties.get("s2:processing_baseline", "")),
+            offset_applied=properties.get("earthsearch:boa_offset_applied") is True,
             cloud_percent=None if cloud is None else float(cloud),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ShapelyError) as error:
         name = item.get("id", "without id") if isinstance(item, Mapping) else "without id"
         raise CatalogError(
             f"STAC item {name} cannot be used: {type(error).__name__} {error}; mend the catalog"
@@ -155,8 +162,8 @@ def select_scenes(
     radar = [scene for scene in touching if scene.collection in catalog.radar_collections]
     if not any(scene.footprint.intersects(area) for scene in optical):
         raise NoSceneError(_nothing(catalog.optical_collections, scenes, period))
-    datatakes = _prefer(_overpasses(optical), catalog.optical_collections)
-    datatakes = [d for d in datatakes if _coverage(d, area) > 0]
+    over_area = [d for d in _overpasses(optical) if _coverage(d, area) > 0]
+    datatakes = _prefer(over_area, catalog.optical_collections)
     chosen = _in_period(datatakes, area, period, settings)
     for scene in (scene for datatake in chosen for scene in datatake):
         missing = [band for band in bands if scene.href(band) is None]
@@ -226,19 +233,17 @@ def _in_period(
 ) -> list[tuple[Scene, ...]]:
     if period.is_interval:
         chosen = [d for d in datatakes if period.first <= _time(d) < period.end]
-        reach = f"in {period}"
+        reach, cure = f"in {period}", "Choose another date"
     else:
         limit = dt.timedelta(days=settings.optical_days)
         near = [d for d in datatakes if period.distance(_time(d)) <= limit]
         near.sort(key=lambda d: (period.distance(_time(d)), -_coverage(d, area), _time(d)))
         chosen = near[:1]
         reach = f"within {settings.optical_days:g} days of {period}"
+        cure = "Raise --optical-days or choose another date"
     if not chosen:
         scenes = [scene for datatake in datatakes for scene in datatake]
-        raise NoSceneError(
-            f"no optical scene {reach}; {_nearest(scenes, period.first)}. "
-            "Raise --optical-days or choose another date"
-        )
+        raise NoSceneError(f"no optical scene {reach}; {_nearest(scenes, period.first)}. {cure}")
     return chosen
 
 
@@ -254,7 +259,7 @@ def _with_radar(
     near = [
         (one, next((p for p in polarizations if all(s.href(p) for s in one)), None))
         for one in passes
-        if abs(_time(one) - time) <= limit
+        if abs(_time(one) - time) <= limit and _coverage(one, area) > 0
     ]
     usable = [(one, polarization) for one, polarization in near if polarization is not None]
     best = max((_coverage(one, area) for one, _ in usable), default=0.0)

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -220,6 +221,7 @@ def _describe(file: Any, names: tuple[str, ...], layer: str) -> None:
 
 def _reason(error: Exception, path: Path) -> str:
     """Return why a write failed; GDAL does not say when the disk is full."""
-    if shutil.disk_usage(path.parent).free < _FULL_BYTES:
-        return os.strerror(errno.ENOSPC)
+    with suppress(OSError):
+        if shutil.disk_usage(path.parent).free < _FULL_BYTES:
+            return os.strerror(errno.ENOSPC)
     return " ".join(str(error).split())

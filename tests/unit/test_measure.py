@@ -75,6 +75,7 @@ def scene(folder: Path, name: str, layers: dict[str, np.ndarray], baseline: str 
         datatake="",
         orbit_state="",
         baseline=baseline,
+        offset_applied=False,
         cloud_percent=None,
     )
 

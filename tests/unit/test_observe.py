@@ -59,6 +59,7 @@ def scene(name: str, hrefs: dict[str, str], baseline: str = "") -> Scene:
         datatake="",
         orbit_state="",
         baseline=baseline,
+        offset_applied=False,
         cloud_percent=None,
     )
 

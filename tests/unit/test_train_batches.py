@@ -61,9 +61,9 @@ def test_cloudy_pictures_differ_only_where_made() -> None:
     outside = ~batch.made.expand_as(batch.truth)
     difference = (batch.cloudy - batch.truth)[outside]
     assert outside.float().mean() > 0.1
-    assert float(difference.abs().max()) < 0.2
+    assert float(difference.abs().max()) < 0.15  # the little light that counts as clear
     inside = (batch.cloudy - batch.truth)[~outside]
-    assert float(inside.abs().mean()) > 0.5
+    assert float(inside.abs().mean()) > 0.4
 
 
 def test_wedges_are_nodata_and_teach_nothing() -> None:
