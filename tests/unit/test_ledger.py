@@ -1,11 +1,12 @@
 """Marks that survive a crash, and folders that are not ours."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from cloudfree.errors import OutputError
-from cloudfree.ledger import Ledger, refuse_strangers, remove_run, write_json
+from cloudfree.ledger import Ledger, refuse_other, refuse_strangers, remove_run, write_json
 
 
 @pytest.fixture
@@ -121,3 +122,11 @@ def test_a_cube_on_another_disk_is_unlinked_not_followed(tmp_path: Path, ledger:
     remove_run(ledger.folder.parent)
     assert list(ledger.folder.parent.iterdir()) == []
     assert (disk / "other.txt").read_text() == "stays"
+
+
+def test_another_request_is_refused_and_the_difference_named() -> None:
+    there = {"date": "2024-06-15", "settings": {"grid": {"bands": ["B02"], "crs": "utm"}}}
+    refuse_other(Path("out"), there, json.loads(json.dumps(there)))
+    asked = {"date": "2024-06-15", "settings": {"grid": {"bands": ["B02", "B08"], "crs": "utm"}}}
+    with pytest.raises(OutputError, match=r"settings\.grid\.bands is \['B02'\], asked is.*B08"):
+        refuse_other(Path("out"), there, asked)
