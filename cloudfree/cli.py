@@ -236,7 +236,7 @@ def _radar_text(step: dict[str, Any]) -> str:
 
 
 def _run_text(summary: dict[str, Any], out: Path, resumed: int) -> str:
-    pixels = summary["pixels"]
+    pixels, windows = summary["pixels"], summary["windows"]
     shown = max(pixels["seen"] + pixels["reconstructed"] + pixels["not_restored"], 1)
     seconds = summary["seconds"]
     total = sum(seconds.values())
@@ -245,7 +245,7 @@ def _run_text(summary: dict[str, Any], out: Path, resumed: int) -> str:
         f"pixels   {pixels['seen']:,} seen ({pixels['seen'] / shown:.1%}), "
         f"{pixels['reconstructed']:,} reconstructed ({pixels['reconstructed'] / shown:.1%}), "
         f"{pixels['not_restored']:,} not restored",
-        f"windows  {pixels['windows']} computed, {pixels['windows_skipped']} skipped",
+        f"windows  {windows['computed']} computed, {windows['skipped']} skipped",
         "rows     "
         + ", ".join(f"{row} {value:.1f} s ({value / total:.0%})" for row, value in seconds.items()),
         f"memory   {summary['peak_memory_bytes'] / 1e9:.2f} GB at the peak",

@@ -20,7 +20,7 @@ from cloudfree.types import UInt8Array
 logger = logging.getLogger(__name__)
 
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-_COUNTS = ("seen", "reconstructed", "not_restored", "limited", "windows", "windows_skipped")
+_COUNTS = ("seen", "reconstructed", "not_restored", "limited")
 _CONTACT_PX = 300
 """Side of a picture in the preview where there are several steps."""
 
@@ -121,6 +121,10 @@ def _summary(
         ],
         "statistics": state["statistics"],
         "pixels": {name: sum(r[name] for r in records.values()) for name in _COUNTS},
+        "windows": {
+            "computed": sum(record["windows"] for record in records.values()),
+            "skipped": sum(record["windows_skipped"] for record in records.values()),
+        },
         "seconds": rows.seconds,
         "wall_seconds": clock.seconds,
         "peak_memory_bytes": max(

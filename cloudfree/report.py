@@ -125,6 +125,7 @@ def write_report(out: Path, summary: dict[str, Any]) -> None:
         "grid": f"{summary['crs']}, {summary['resolution_m']:g} m, "
         f"{summary['shape'][1]} x {summary['shape'][0]} px",
         **{f"pixels {name.replace('_', ' ')}": f"{n:,}" for name, n in summary["pixels"].items()},
+        **{f"windows {name}": f"{n:,}" for name, n in summary["windows"].items()},
     }
     scenes = "".join(
         f"<tr><td>{html.escape(step['time'])}</td>"
