@@ -6,6 +6,7 @@ stackstac names the steps and schedules the reads; which pixel is taken is decid
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import stackstac
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError, RasterioIOError
@@ -61,12 +63,17 @@ def load(
     bands: tuple[str, ...],
     polarization: str,
     threads: int,
+    reduced: bool = False,
 ) -> Pixels:
     """Read every scene at ``geobox``; ReadError names the scene, asset and link that failed.
 
     Optical pixels are the nearest, exactly; radar is interpolated in linear power. Scenes must
     have the bands (select_scenes saw to it). Reads run on ``threads`` threads of their own.
+    With ``reduced`` a coarse geobox is read from overviews: quick, and only for pictures.
     """
+    read = functools.partial(
+        _stack, geobox=geobox, threads=threads, reader=ReducedReader if reduced else ExactReader
+    )
     shape = (geobox.height, geobox.width)
     dn = np.zeros((len(optical), len(bands), *shape), np.uint16)
     classes: list[UInt8Array | None] = [None] * len(optical)
@@ -77,15 +84,14 @@ def load(
         if has_classes:
             classes[index] = np.zeros(shape, np.uint8)
         if _overlaps(scene, geobox):
-            numbers = _stack(scene, layers, geobox, np.uint16(0), Resampling.nearest, threads)
+            numbers = read(scene, layers, fill=np.uint16(0), resampling=Resampling.nearest)
             dn[index] = numbers[: len(bands)]
             if has_classes:
                 classes[index] = numbers[-1].astype(np.uint8)
     for index, scene in enumerate(radar):
         if _overlaps(scene, geobox):
-            layer = (polarization,)
-            power[index] = _stack(
-                scene, layer, geobox, np.float32(np.nan), Resampling.bilinear, threads
+            power[index] = read(
+                scene, (polarization,), fill=np.float32(np.nan), resampling=Resampling.bilinear
             )[0]
     return Pixels(dn=dn, classification=tuple(classes), power=power)
 
@@ -106,10 +112,12 @@ def _overlaps(scene: Scene, geobox: GeoBox) -> bool:
 def _stack(
     scene: Scene,
     layers: tuple[str, ...],
-    geobox: GeoBox,
+    *,
     fill: np.generic,
     resampling: Resampling,
+    geobox: GeoBox,
     threads: int,
+    reader: type[ExactReader],
 ) -> AnyArray:
     """Return (layer, y, x) of one scene.
 
@@ -147,7 +155,7 @@ def _stack(
         properties=False,
         band_coords=False,
         errors_as_nodata=(),
-        reader=ExactReader,
+        reader=reader,
     )
     try:
         pixels: AnyArray = cube[0].data.compute(scheduler="threads", num_workers=threads)
@@ -208,11 +216,12 @@ class ExactReader:
                 raise RasterioIOError("the file has no CRS")
             if source.count != 1:
                 raise RasterioIOError(f"the file has {source.count} bands, not one")
-            positions = locate(target, str(source.crs.to_wkt()), source.transform)
-            part = source_window(positions, source.shape, margin=1)
+            affine, shape = self._grid(source, target)
+            positions = locate(target, str(source.crs.to_wkt()), affine)
+            part = source_window(positions, shape, margin=1)
             if part is None:
                 return None
-            pixels = source.read(1, window=Window.from_slices(*part))
+            pixels = self._pixels(source, shape, part)
             nodata = source.nodata
         if self.resampling is Resampling.bilinear:
             values = pixels.astype(np.float32)
@@ -220,6 +229,14 @@ class ExactReader:
                 values[pixels == nodata] = np.nan
             pixels = values
         return pixels, (part[0].start, part[1].start), positions
+
+    def _grid(self, source: Any, target: GeoBox) -> tuple[Affine, tuple[int, int]]:
+        """Return the affine and shape of the source's pixels as they are read."""
+        return source.transform, source.shape
+
+    def _pixels(self, source: Any, shape: tuple[int, int], part: tuple[slice, slice]) -> AnyArray:
+        pixels: AnyArray = source.read(1, window=Window.from_slices(*part))
+        return pixels
 
     def close(self) -> None:
         """Do nothing: files are closed after each read."""
@@ -229,3 +246,19 @@ class ExactReader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+class ReducedReader(ExactReader):
+    """Reads a source at about the target's resolution, through its overviews."""
+
+    def _grid(self, source: Any, target: GeoBox) -> tuple[Affine, tuple[int, int]]:
+        west, south, east, north = target.to_crs(source.crs.to_wkt()).boundingbox.bbox
+        spacing = min((east - west) / target.width, (north - south) / target.height)
+        factor = max(1, int(spacing / abs(source.transform.a)))
+        height, width = (-(-side // factor) for side in source.shape)
+        scale = Affine.scale(source.width / width, source.height / height)
+        return source.transform @ scale, (height, width)
+
+    def _pixels(self, source: Any, shape: tuple[int, int], part: tuple[slice, slice]) -> AnyArray:
+        pixels: AnyArray = source.read(1, out_shape=shape)[part]
+        return pixels

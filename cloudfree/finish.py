@@ -79,7 +79,7 @@ def _pictures(plan: Plan, work: Work, names: list[str]) -> list[tuple[str, list[
     geobox = plan.grid.geobox.zoom_to(shape)
     rows = []
     for step, name in zip(plan.steps, names, strict=True):
-        observation, _ = observe(step, geobox, plan.settings, Stopwatch())
+        observation, _ = observe(step, geobox, plan.settings, Stopwatch(), reduced=True)
         product = report.read_reduced(work.out / f"{name}_reflectance.tif", shape)
         source = report.read_reduced(work.out / f"{name}_source.tif", shape)[0]
         statistics = next(

@@ -24,9 +24,12 @@ class Clock(Protocol):
 
 
 def observe(
-    step: Step, geobox: GeoBox, settings: RunSettings, clock: Clock
+    step: Step, geobox: GeoBox, settings: RunSettings, clock: Clock, *, reduced: bool = False
 ) -> tuple[Observation, UInt8Array]:
-    """Return what ``step`` shows at ``geobox``, and the (y, x) ``cloud`` codes behind its masks."""
+    """Return what ``step`` shows at ``geobox``, and the (y, x) ``cloud`` codes behind its masks.
+
+    ``reduced`` reads a coarse geobox from overviews, for pictures only.
+    """
     with clock.row("cube.load"):
         pixels = cube.load(
             step.optical,
@@ -35,6 +38,7 @@ def observe(
             bands=settings.grid.bands,
             polarization=step.polarization,
             threads=settings.engine.reader_threads,
+            reduced=reduced,
         )
     with clock.row("masks.cloud_mask"):
         resolution = abs(geobox.affine.a)
