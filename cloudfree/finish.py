@@ -14,6 +14,7 @@ from cloudfree.chunk import Work
 from cloudfree.observe import observe
 from cloudfree.plan import Plan
 from cloudfree.progress import Progress
+from cloudfree.radiometry import assume_optical
 from cloudfree.timing import Stopwatch, peak_memory_bytes
 from cloudfree.types import UInt8Array
 
@@ -82,11 +83,9 @@ def _pictures(plan: Plan, work: Work, names: list[str]) -> list[tuple[str, list[
         observation, _ = observe(step, geobox, plan.settings, Stopwatch(), reduced=True)
         product = report.read_reduced(work.out / f"{name}_reflectance.tif", shape)
         source = report.read_reduced(work.out / f"{name}_source.tif", shape)[0]
-        statistics = next(
-            one.optical
-            for (optical, _), one in work.statistics.items()
-            if optical in {scene.id for scene in step.optical}
-        )
+        own = {scene.id for scene in step.optical}
+        measured = (one.optical for (name, _), one in work.statistics.items() if name in own)
+        statistics = next(measured, assume_optical(len(bands)))
         limits = np.array(statistics.low, np.float32), np.array(statistics.high, np.float32)
         rows.append(
             (

@@ -201,7 +201,7 @@ def _work(plan: Plan, state: dict[str, Any], out: Path) -> Work:
     optical = itertools.accumulate((len(s.optical) for s in plan.steps), initial=0)
     radar = itertools.accumulate((len(s.radar) for s in plan.steps), initial=0)
     return Work(
-        out=out,
+        out=out.resolve(),
         key=state["key"],
         plan=plan.grid,
         steps=plan.steps,

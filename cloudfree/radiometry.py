@@ -84,8 +84,7 @@ def measure_optical(
     count = int(np.count_nonzero(seen))
     n_bands = len(reflectance)
     if count < _FEWEST_PIXELS:
-        low, high = _DEFAULT_LIMITS_DN
-        return OpticalStatistics(low=(low,) * n_bands, high=(high,) * n_bands, seen_pixels=count)
+        return assume_optical(n_bands, count)
     percents = [settings.low_percent, settings.high_percent]
     limits = [np.percentile(band[seen], percents) for band in reflectance]
     return OpticalStatistics(
@@ -93,6 +92,12 @@ def measure_optical(
         high=tuple(float(max(high, low + 1)) for low, high in limits),
         seen_pixels=count,
     )
+
+
+def assume_optical(n_bands: int, seen_pixels: int = 0) -> OpticalStatistics:
+    """Return the statistics that stand where too few pixels were seen to measure them."""
+    low, high = _DEFAULT_LIMITS_DN
+    return OpticalStatistics(low=(low,) * n_bands, high=(high,) * n_bands, seen_pixels=seen_pixels)
 
 
 def measure_radar(decibel: Float32Array) -> RadarStatistics:

@@ -234,3 +234,65 @@ def test_holes_in_a_scene_stay_holes(scenes: SyntheticScenes, tmp_path: Path) ->
     assert hole.sum() >= 60 * 120
     assert not (hole & inside).any()
     assert (cube.reflectance.to_numpy()[0][:, hole] == 0).all()
+
+
+def test_a_step_without_radar_keeps_its_clouds_hidden(
+    scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    collection = json.loads(scenes.items.read_text())
+    for item in collection["features"]:
+        for asset in item["assets"].values():
+            asset["href"] = str((scenes.items.parent / asset["href"]).resolve())
+    optical = next(i for i in collection["features"] if i["collection"] == "sentinel-2-l2a")
+    later = json.loads(json.dumps(optical))
+    later["id"], later["properties"]["datetime"] = "later", "2024-07-20T10:20:00Z"
+    later["properties"]["s2:datatake_id"] = "later"
+    collection["features"].append(later)
+    items = tmp_path / "items.json"
+    items.write_text(json.dumps(collection))
+    make(tmp_path / "out", aoi=scenes.aoi, date="2024-06-01/2024-07-31", stac=items)
+    cube, facts = open_raw(tmp_path / "out"), summary(tmp_path / "out")
+    assert [step["radar_age_h"] is None for step in facts["steps"]] == [False, True]
+    first, second = cube.source.to_numpy()
+    np.testing.assert_array_equal(first == 1, second == 1)
+    np.testing.assert_array_equal(first == 2, second == 3)
+    assert (second == 3).sum() > 10_000
+    assert (cube.reflectance.to_numpy()[1][:, second == 3] == 0).all()
+    assert (tmp_path / "out" / "2024-07-20_reflectance.tif").is_file()
+
+
+def test_in_an_overlap_what_any_tile_saw_is_seen(scenes: SyntheticScenes, tmp_path: Path) -> None:
+    folder = tmp_path / "scenes"
+    shutil.copytree(scenes.items.parent, folder)
+    with rasterio.open(folder / "truth.tif") as file:
+        bands, profile = file.read(), {**file.profile, "count": 1}
+    for band, pixels in zip(BANDS, bands, strict=False):
+        with rasterio.open(folder / f"clear_{band}.tif", "w", **profile) as file:
+            file.write(pixels, 1)
+    with rasterio.open(folder / "SCL.tif") as file:
+        classes, profile = file.read(1), file.profile
+    with rasterio.open(folder / "clear_SCL.tif", "w", **profile) as file:
+        file.write(np.where(classes == 0, 0, 4).astype(np.uint8), 1)
+    collection = json.loads((folder / "items.json").read_text())
+    cloudy = next(i for i in collection["features"] if i["collection"] == "sentinel-2-l2a")
+    clear = json.loads(json.dumps(cloudy))
+    clear["id"] = cloudy["id"] + "-z"  # after the cloudy tile in the fixed order
+    clear["assets"] = {
+        name: {**asset, "href": f"./clear_{name}.tif"}
+        for name, asset in cloudy["assets"].items()
+        if name != "B08"
+    }
+    collection["features"].append(clear)
+    (folder / "items.json").write_text(json.dumps(collection))
+    make(tmp_path / "out", aoi=scenes.aoi, date=scenes.date, stac=folder / "items.json")
+    cube = open_raw(tmp_path / "out")
+    source, taken = cube.source.to_numpy()[0], cube.optical_scene.to_numpy()[0]
+    assert set(np.unique(source)) == {0, 1}
+    assert (taken == 1).sum() > 10_000
+    assert (taken == 2).sum() > 10_000
+    for index, band in enumerate(BANDS):
+        for number, prefix in ((1, ""), (2, "clear_")):
+            stored = read_exactly(folder / f"{prefix}{band}.tif", cube).astype(int)
+            here = taken == number
+            expected = np.maximum(stored[here] + OFFSET, 1)
+            np.testing.assert_array_equal(cube.reflectance.to_numpy()[0, index][here], expected)
