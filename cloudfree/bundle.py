@@ -14,8 +14,30 @@ from cloudfree.contract import Contract
 from cloudfree.errors import BundleError, SettingsError
 from cloudfree.types import Model
 
+
+def _load_baseline(contract: Contract, _: Path) -> Model:
+    return Baseline(contract=contract)
+
+
+def _load_gans(contract: Contract, folder: Path) -> Model:
+    # imported here: plans and the baseline need not wait for torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from cloudfree.gan import build_gans
+
+    try:
+        files = {weights.role: load_file(folder / weights.file) for weights in contract.weights}
+        return build_gans(contract, files)
+    except (ValueError, KeyError, SafetensorError) as error:
+        raise BundleError(
+            f"the bundle {folder} cannot be loaded: {error}. Fetch it again"
+        ) from None
+
+
 _NETWORKS: dict[str, Callable[[Contract, Path], Model]] = {
-    "baseline": lambda contract, _: Baseline(contract=contract),
+    "baseline": _load_baseline,
+    "gan": _load_gans,
 }
 
 
@@ -39,10 +61,10 @@ def open_bundle(name: str) -> Bundle:
     Raises BundleError where there is none, its contract is not one, its network is unknown, or
     the sha256 of a file of weights differs.
     """
-    folder = _built_in().get(name, Path(name))
+    folder = built_in().get(name, Path(name))
     file = folder / "model.toml"
     if not file.is_file():
-        known = ", ".join(sorted(_built_in())) or "none"
+        known = ", ".join(sorted(built_in())) or "none"
         raise BundleError(
             f"no model bundle {name!r}; built in are {known}. Give one of these or a folder with "
             "a model.toml"
@@ -74,8 +96,8 @@ def _verify(file: Path, expected: str) -> None:
         )
 
 
-def _built_in() -> dict[str, Path]:
-    """Return name -> folder: inside the wheel, or beside the package in a checkout."""
+def built_in() -> dict[str, Path]:
+    """Return name -> folder of each built-in bundle: in the wheel, or beside the package."""
     package = Path(str(resources.files("cloudfree")))
     for root in (package / "_models", package.parent / "models"):
         if root.is_dir():

@@ -136,7 +136,6 @@ def make_chunk(
             choice,
             _pairs(work, step),
             lattice=lattice,
-            fill=contract.fill,
             batch_windows=work.settings.restoration.batch_windows,
         )
     with clock.row("blend.composite"):
@@ -169,7 +168,7 @@ def make_chunk(
 def _pairs(work: Work, step: Step) -> dict[tuple[int, int], Any]:
     model = _load_model(work.settings.restoration.model)
     return {
-        (i + 1, j + 1): work.statistics[optical.id, radar.id].pair(model)
+        (i + 1, j + 1): work.statistics[optical.id, radar.id].pair(model, work.settings.grid.bands)
         for i, optical in enumerate(step.optical)
         for j, radar in enumerate(step.radar)
         if (optical.id, radar.id) in work.statistics

@@ -181,6 +181,17 @@ def demo_command(out: Path, seed: int, config: Path | None) -> None:
     )
 
 
+@main.command("models")
+def models_command() -> None:
+    """List the built-in models; check their contracts and hashes."""
+    from cloudfree.bundle import built_in, open_bundle
+
+    for name in built_in():
+        contract = open_bundle(name).contract
+        bands = ", ".join(contract.bands) or "any"
+        click.echo(f"{name:12} version {contract.version}  {contract.network}  bands {bands}  ok")
+
+
 class Bars:
     """Progress bars on stderr, with a real total and the time left."""
 

@@ -11,7 +11,8 @@ import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from cloudfree.bands import BANDS
 from cloudfree.errors import SettingsError
@@ -187,6 +188,8 @@ def build(cls: type[T], table: dict[str, Any], where: str) -> T:
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
+    if isinstance(hint, UnionType):  # of the form "X | None"; TOML has no None
+        hint = next(part for part in get_args(hint) if part is not NoneType)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return build(hint, value, where)  # type: ignore[arg-type]
     if getattr(hint, "__origin__", None) is tuple and isinstance(value, list):

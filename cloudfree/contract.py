@@ -9,9 +9,33 @@ from cloudfree.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorContract:
+    """One generator."""
+
+    generator: str
+    """``drib``, the paper's, or ``unet``."""
+    width: int
+    """Filters of the first layer; 64 in the paper."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalContract(GeneratorContract):
+    """GAN2's generator, and what it is given (see gan.removal.CloudRemoval)."""
+
+    inputs: tuple[str, ...]
+    """Of ``cloudy translated radar made``, in order."""
+    fill: str
+    """What stands in the cloudy picture where the ground is not seen."""
+    residual: bool
+    """The generator's answer is added to that picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """One file of weights."""
 
+    role: str = ""
+    """Which network they are of: ``sar2opt`` or ``cloud_removal``."""
     file: str
     """Name inside the bundle, ending in ``.safetensors``."""
     sha256: str
@@ -33,7 +57,7 @@ class Contract:
     version: str
     """Version of the bundle."""
     network: str
-    """Which code runs it: ``baseline``."""
+    """Which code runs it: ``baseline`` or ``gan``."""
     bands: tuple[str, ...] = ()
     """Optical bands in the order of the picture's channels; empty for any."""
     polarizations: tuple[str, ...] = ("vv", "vh")
@@ -44,6 +68,12 @@ class Contract:
     """Distance between windows; a multiple of 8, at most the window."""
     fill: float = -1.0
     """Value of the picture where the ground is not seen, and of the radar where missing."""
+    shows_cloud: bool = False
+    """Leave hidden pixels in the picture as they are instead of filling them."""
+    sar2opt: GeneratorContract | None = None
+    """GAN1 of network ``gan``; without it GAN2 sees the radar alone."""
+    cloud_removal: RemovalContract | None = None
+    """GAN2 of network ``gan``."""
     weights: tuple[Weights, ...] = ()
     """Files of weights; none for a model without."""
 

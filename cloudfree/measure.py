@@ -61,11 +61,12 @@ class PairStatistics:
             learnt=values["learnt"],
         )
 
-    def pair(self, model: Model) -> PairModel:
-        """Return the model made ready for windows of this pair."""
+    def pair(self, model: Model, bands: tuple[str, ...]) -> PairModel:
+        """Return the model made ready for windows of this pair; ``bands`` are the product's."""
         if isinstance(model, SceneFitted) and self.learnt:
             model = model.fitted(self.learnt)
-        return PairModel(model=model, optical=self.optical, radar=self.radar)
+        channels = tuple(bands.index(band) for band in model.contract.bands or bands)
+        return PairModel(model=model, optical=self.optical, radar=self.radar, bands=channels)
 
 
 def measure_pair(
@@ -97,7 +98,8 @@ def measure_pair(
     )
     if not isinstance(model, SceneFitted):
         return statistics
-    windows = [cut_windows(one, [_WHOLE], statistics.pair(model), contract.fill) for one in sample]
+    pair = statistics.pair(model, settings.grid.bands)
+    windows = [cut_windows(one, [_WHOLE], pair) for one in sample]
     known = np.isfinite(np.stack([one.decibel for one in sample]))
     learnt = model.fit(
         np.concatenate([optical for optical, _, _ in windows]),

@@ -136,11 +136,10 @@ def make_plan(request: Request, items: list[catalog.Item] | None = None) -> Plan
     settings = request.settings
     bundle = open_bundle(settings.restoration.model)
     contract = bundle.contract
-    missing = [band for band in contract.bands if band not in settings.grid.bands]
-    if missing:
+    if contract.bands and set(contract.bands) != set(settings.grid.bands):
         raise BundleError(
-            f"model {contract.name} needs bands {', '.join(contract.bands)}; the run has "
-            f"{', '.join(settings.grid.bands)}. Add them with --bands"
+            f"model {contract.name} restores bands {', '.join(contract.bands)}; the run asks for "
+            f"{', '.join(settings.grid.bands)}. Give these with --bands or another --model"
         )
     aoi = read_aoi(request.aoi)
     period = parse_period(request.date)

@@ -35,6 +35,11 @@ class OpticalStatistics:
     seen_pixels: int
     """Size of the sample; too small a one gives the defaults."""
 
+    def of_bands(self, bands: list[int]) -> OpticalStatistics:
+        """Return the statistics of some bands, in their order."""
+        low, high = (tuple(limits[band] for band in bands) for limits in (self.low, self.high))
+        return OpticalStatistics(low=low, high=high, seen_pixels=self.seen_pixels)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RadarStatistics:

@@ -43,6 +43,8 @@ class PairModel:
     """How the optical scene is stretched."""
     radar: RadarStatistics
     """How the radar scene is standardised."""
+    bands: tuple[int, ...]
+    """For each channel of the picture, the index of its band in the product."""
 
 
 def restore_windows(
@@ -51,7 +53,6 @@ def restore_windows(
     pairs: dict[tuple[int, int], PairModel],
     *,
     lattice: Lattice,
-    fill: float,
     batch_windows: int,
 ) -> tuple[Float32Array, BoolArray]:
     """Return the candidate (band, y, x) in reflectance numbers, and (y, x) where there is one.
@@ -70,7 +71,7 @@ def restore_windows(
     def flush() -> None:
         if batch and owners is not None:
             for place, numbers in zip(
-                batch, _run_batch(observation, batch, pairs[owners], fill), strict=True
+                batch, _run_batch(observation, batch, pairs[owners]), strict=True
             ):
                 total[:, *place] += taper * numbers
                 weight[place] += taper
@@ -108,22 +109,29 @@ def _owners(
 
 
 def cut_windows(
-    observation: Observation, places: list[tuple[slice, slice]], pair: PairModel, fill: float
+    observation: Observation, places: list[tuple[slice, slice]], pair: PairModel
 ) -> tuple[Float32Array, Float32Array, Masks]:
     """Return what a model sees of some windows: pictures, standardised radar, masks."""
+    contract = pair.model.contract
+    bands = list(pair.bands)
     seen = np.stack([observation.masks.seen[place] for place in places])
     made = np.stack([observation.masks.made[place] for place in places])
-    reflectance = np.stack([observation.reflectance[:, *place] for place in places])
+    reflectance = np.stack([observation.reflectance[bands, *place] for place in places])
     decibel = np.stack([observation.decibel[place] for place in places])[:, None]
+    shown = seen | made if contract.shows_cloud else seen
     return (
-        to_picture(reflectance, seen, pair.optical, fill),
-        standardise(decibel, pair.radar, fill),
+        to_picture(reflectance, shown, pair.optical.of_bands(bands), contract.fill),
+        standardise(decibel, pair.radar, contract.fill),
         Masks(seen=seen, made=made),
     )
 
 
 def _run_batch(
-    observation: Observation, places: list[tuple[slice, slice]], pair: PairModel, fill: float
+    observation: Observation, places: list[tuple[slice, slice]], pair: PairModel
 ) -> Float32Array:
-    optical, radar, masks = cut_windows(observation, places, pair, fill)
-    return from_picture(pair.model(optical, radar, masks), pair.optical)
+    """Return candidates (window, band, y, x) in reflectance numbers, bands as in the product."""
+    picture = pair.model(*cut_windows(observation, places, pair))
+    bands = list(pair.bands)
+    numbers = np.empty_like(picture)
+    numbers[:, bands] = from_picture(picture, pair.optical.of_bands(bands))
+    return numbers

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
-from torch import nn
-
+from cloudfree.gan.build import Network, build_generator
 from cloudfree.gan.discriminator import Discriminator
 from cloudfree.gan.drib import Drib, DribGenerator
 from cloudfree.gan.layers import init_weights
+from cloudfree.gan.pair import TwoGans, build_gans
 from cloudfree.gan.unet import UnetGenerator
 
 __all__ = [
@@ -16,21 +14,9 @@ __all__ = [
     "Drib",
     "DribGenerator",
     "Network",
+    "TwoGans",
     "UnetGenerator",
+    "build_gans",
     "build_generator",
     "init_weights",
 ]
-
-Network = Literal["drib", "unet"]
-"""Generators by the name a bundle's contract and a training's settings use."""
-
-
-def build_generator(
-    network: Network, *, bands_in: int, bands_out: int, width: int, dropout: float = 0.5
-) -> nn.Module:
-    """Return the named generator with torch's own first weights (see ``init_weights``)."""
-    if network == "drib":
-        return DribGenerator(bands_in, bands_out, width, dropout)
-    if network == "unet":
-        return UnetGenerator(bands_in, bands_out, width, dropout)
-    raise ValueError(f"no generator is called {network!r}. Choose one of {get_args(Network)}.")

@@ -18,12 +18,22 @@ LAYERS = ("reflectance", "source", "cloud", "optical_scene", "radar_scene")
 
 
 def make(
-    out: Path, *, aoi: Path, date: str, stac: Path | str, chunk_px: int = 2048, workers: int = 1
+    out: Path,
+    *,
+    aoi: Path,
+    date: str,
+    stac: Path | str,
+    chunk_px: int = 2048,
+    workers: int = 1,
+    model: str = "baseline",
 ) -> Outcome:
     """Run with the given chunks and workers, everything else at its default."""
-    settings = build(
-        RunSettings, {"grid": {"chunk_px": chunk_px}, "engine": {"workers": workers}}, "test"
-    )
+    tables = {
+        "grid": {"chunk_px": chunk_px},
+        "engine": {"workers": workers},
+        "restoration": {"model": model},
+    }
+    settings = build(RunSettings, tables, "test")
     return run(Request(aoi=aoi, date=date, stac=str(stac), settings=settings), out)
 
 

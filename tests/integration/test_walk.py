@@ -22,6 +22,7 @@ import xarray as xr
 from rio_cogeo.cogeo import cog_validate
 
 from cloudfree.synthetic import SyntheticScenes
+from tests.gans import write_tiny_gans
 from tests.integration.products import (
     assert_same_pixels,
     make,
@@ -296,3 +297,16 @@ def test_in_an_overlap_what_any_tile_saw_is_seen(scenes: SyntheticScenes, tmp_pa
             here = taken == number
             expected = np.maximum(stored[here] + OFFSET, 1)
             np.testing.assert_array_equal(cube.reflectance.to_numpy()[0, index][here], expected)
+
+
+def test_gans_run_in_the_walk_and_any_cutting_gives_the_same_bits(
+    scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    tiny = str(write_tiny_gans(tmp_path / "tiny"))
+    request = {"aoi": scenes.aoi, "date": scenes.date, "stac": scenes.items, "model": tiny}
+    make(tmp_path / "whole", **request)
+    make(tmp_path / "cut", chunk_px=256, **request)
+    whole = open_raw(tmp_path / "whole")
+    assert (whole.source == 2).sum() > 10_000
+    assert summary(tmp_path / "whole")["model"] == "tiny 1"
+    assert_same_pixels(whole, open_raw(tmp_path / "cut"))

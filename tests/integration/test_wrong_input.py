@@ -172,7 +172,7 @@ def test_catalog_that_is_none(
         ('name = "m"\nversion = "1"\nnetwork = "other"\n', "needs network 'other'"),
         ('name = "m"\nversion = "1"\nnetwerk = "baseline"\n', "'network'"),
         ('name = "m"\n', "keys are missing"),
-        ('name = "m"\nversion = "1"\nnetwork = "baseline"\nbands = ["B08"]\n', "needs bands B08"),
+        ('name = "m"\nversion = "1"\nnetwork = "baseline"\nbands = ["B08"]\n', "bands B08"),
     ],
 )  # fmt: skip
 def test_bundles(

@@ -127,11 +127,11 @@ def test_a_model_that_learns_from_scenes_does_and_is_made_ready(pair: tuple[Scen
     model = Baseline(contract=CONTRACT)
     found = measure(pair, model)
     assert len(found.learnt) == len(BANDS)
-    ready = found.pair(model)
+    ready = found.pair(model, BANDS)
     assert ready.model == model.fitted(found.learnt)
     assert ready.optical == found.optical
     plain = Plain()
-    assert found.pair(plain).model is plain
+    assert found.pair(plain, BANDS).model is plain
 
 
 def test_measuring_twice_gives_the_same(pair: tuple[Scene, Scene]) -> None:

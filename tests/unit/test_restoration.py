@@ -31,7 +31,7 @@ class Constant:
 
 
 def pair(value: float) -> PairModel:
-    return PairModel(model=Constant(value), optical=OPTICAL, radar=RADAR)
+    return PairModel(model=Constant(value), optical=OPTICAL, radar=RADAR, bands=(0, 1))
 
 
 @pytest.fixture
@@ -56,9 +56,7 @@ def everything() -> WindowChoice:
 def restore(
     seen: Observation, pairs: dict[tuple[int, int], PairModel], batch_windows: int = 5
 ) -> tuple[np.ndarray, np.ndarray]:
-    return restore_windows(
-        seen, everything(), pairs, lattice=LATTICE, fill=-1.0, batch_windows=batch_windows
-    )
+    return restore_windows(seen, everything(), pairs, lattice=LATTICE, batch_windows=batch_windows)
 
 
 def test_windows_of_one_value_blend_to_that_value(observation: Observation) -> None:
@@ -71,7 +69,7 @@ def test_windows_of_one_value_blend_to_that_value(observation: Observation) -> N
 def test_windows_not_chosen_leave_their_place_uncovered(observation: Observation) -> None:
     choice = WindowChoice(rows=np.array([24, 24]), cols=np.array([48, 72]), skipped=0)
     candidate, covered = restore_windows(
-        observation, choice, {(1, 1): pair(0.5)}, lattice=LATTICE, fill=-1.0, batch_windows=9
+        observation, choice, {(1, 1): pair(0.5)}, lattice=LATTICE, batch_windows=9
     )
     expected = np.zeros((HEIGHT, WIDTH), bool)
     expected[24:56, 48:104] = True
@@ -134,7 +132,7 @@ def test_scenes_that_were_not_measured_together_do_not_stop_the_others(
 def baseline() -> PairModel:
     rng = np.random.default_rng(8)
     model = Baseline(contract=CONTRACT).fitted(rng.normal(0, 0.2, (2, N_FEATURES)).tolist())
-    return PairModel(model=model, optical=OPTICAL, radar=RADAR)
+    return PairModel(model=model, optical=OPTICAL, radar=RADAR, bands=(0, 1))
 
 
 @pytest.mark.parametrize("batch_windows", [1, 2, 3, 7, 100])
@@ -170,7 +168,7 @@ def test_a_part_with_a_window_around_has_the_bits_of_the_whole(observation: Obse
             reach_px=4,
         )
         found, _ = restore_windows(
-            part, choice, {(1, 1): baseline()}, lattice=LATTICE, fill=-1.0, batch_windows=4
+            part, choice, {(1, 1): baseline()}, lattice=LATTICE, batch_windows=4
         )
         return found
 

@@ -1,0 +1,77 @@
+"""From trainings to a bundle: half-precision weights, and the contract that describes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from cloudfree.errors import BundleError
+
+RGB = ("B04", "B03", "B02")
+"""Bands of the pictures that the readers of training data make."""
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def ship(
+    folder: Path, *, name: str, version: str, cloud_removal: Path, sar2opt: Path | None
+) -> None:
+    """Write the bundle of one or two trainings (their ``best.safetensors``) to ``folder``.
+
+    Weights become half precision; statistics of normalisation stay as they are. Raises
+    BundleError where a file is not of the training that its role needs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f'name = "{name}"',
+        f'version = "{version}"',
+        'network = "gan"',
+        f"bands = {json.dumps(RGB)}",
+    ]
+    chosen = {"sar2opt": sar2opt, "cloud_removal": cloud_removal}
+    trainings = {role: file for role, file in chosen.items() if file is not None}
+    for role, file in trainings.items():
+        lines += ["", f"[{role}]", *_describe(role, _settings(role, file))]
+    for role, file in trainings.items():
+        target = folder / f"{role}.safetensors"
+        save_file(_halve(load_file(file)), target)
+        digest = hashlib.sha256(target.read_bytes()).hexdigest()
+        lines += ["", "[[weights]]", f'role = "{role}"', f'file = "{target.name}"',
+                  f'sha256 = "{digest}"']  # fmt: skip
+    (folder / "model.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _settings(role: str, file: Path) -> dict[str, Any]:
+    """Return the settings of the training that wrote a file."""
+    try:
+        with safe_open(file, framework="pt") as weights:
+            settings: dict[str, Any] = json.loads(weights.metadata()["settings"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{file} is not the result of a training: {error}") from None
+    if settings["task"] != role:
+        raise BundleError(f"{file} is of task {settings['task']}; give one of {role}")
+    return settings
+
+
+def _describe(role: str, settings: dict[str, Any]) -> list[str]:
+    chosen = settings["generator"]
+    lines = [f'generator = "{chosen["network"]}"', f"width = {chosen['width']}"]
+    if role == "cloud_removal":
+        lines += [
+            f"inputs = {json.dumps(chosen['inputs'])}",
+            f'fill = "{chosen["fill"]}"',
+            f"residual = {json.dumps(chosen['residual'])}",
+        ]
+    return lines
+
+
+def _halve(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name: value if name.endswith(_STATISTICS) else value.half().contiguous()
+        for name, value in weights.items()
+    }

@@ -1,0 +1,57 @@
+"""A bundle made of trainings runs like any other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from cloudfree.bundle import open_bundle
+from cloudfree.errors import BundleError
+from cloudfree.train.loop import build_network
+from cloudfree.train.settings import GeneratorSettings, TrainSettings
+from cloudfree.train.ship import ship
+from cloudfree.types import Masks
+
+TASKS = ("sar2opt", "cloud_removal")
+
+
+def train(folder: Path, task: str) -> Path:
+    """Write what a training of no steps leaves."""
+    torch.manual_seed(5)
+    generator = GeneratorSettings(width=4, fill="inpaint", residual=True)
+    settings = TrainSettings(task=task, generator=generator)
+    state = build_network(settings).eval().state_dict()
+    file = folder / f"{task}-best.safetensors"
+    facts = {"settings": json.dumps(dataclasses.asdict(settings))}
+    save_file({name: value.contiguous() for name, value in state.items()}, file, metadata=facts)
+    return file
+
+
+def test_a_shipped_bundle_loads_and_is_half_the_size(tmp_path: Path) -> None:
+    sar2opt, cloud_removal = (train(tmp_path, task) for task in TASKS)
+    ship(tmp_path / "b", name="b", version="7", cloud_removal=cloud_removal, sar2opt=sar2opt)
+    bundle = open_bundle(str(tmp_path / "b"))
+    assert bundle.contract.bands == ("B04", "B03", "B02")
+    assert bundle.contract.cloud_removal is not None
+    assert bundle.contract.cloud_removal.fill == "inpaint"
+    kept = load_file(tmp_path / "b" / "sar2opt.safetensors")
+    assert {v.dtype for k, v in kept.items() if k.endswith("weight")} == {torch.float16}
+    assert {v.dtype for k, v in kept.items() if k.endswith("running_var")} == {torch.float32}
+    assert (tmp_path / "b" / "sar2opt.safetensors").stat().st_size < 0.6 * sar2opt.stat().st_size
+    optical = np.full((1, 3, 32, 32), -1, np.float32)
+    hidden = np.ones((1, 32, 32), bool)
+    made = bundle.load()(optical, optical[:, :1], Masks(seen=~hidden, made=hidden))
+    assert made.shape == optical.shape
+    assert np.isfinite(made).all()
+
+
+def test_roles_are_not_mixed_up(tmp_path: Path) -> None:
+    sar2opt = train(tmp_path, "sar2opt")
+    with pytest.raises(BundleError, match="of task sar2opt; give one of cloud_removal"):
+        ship(tmp_path / "b", name="b", version="1", cloud_removal=sar2opt, sar2opt=None)
