@@ -192,6 +192,19 @@ def models_command() -> None:
         click.echo(f"{name:12} version {contract.version}  {contract.network}  bands {bands}  ok")
 
 
+@main.command("train", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def train_command(arguments: tuple[str, ...]) -> None:
+    """Train one of the two GANs, or go on; see cloudfree train --help."""
+    try:
+        from cloudfree.train.__main__ import main as train
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            f"training needs {error.name}; install it with: pip install 'cloudfree[train]'"
+        ) from None
+    sys.exit(train(arguments))
+
+
 class Bars:
     """Progress bars on stderr, with a real total and the time left."""
 

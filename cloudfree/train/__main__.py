@@ -1,4 +1,7 @@
-"""``python -m cloudfree.train SETTINGS.toml --data DIR… --out DIR``: train, or go on training."""
+"""``cloudfree train SETTINGS.toml --data DIR… --out DIR``: train, or go on training.
+
+``python -m cloudfree.train`` is the same where there is no geospatial library and no click.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,9 +20,13 @@ from cloudfree.train.prepare import prepare
 from cloudfree.train.settings import TrainSettings
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cloudfree.train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="cloudfree train",
+        description="Train one of the two GANs, or go on where a training was stopped.",
+        epilog="example: cloudfree train pipelines/train_sar2opt.toml --data sen12 s1s2-1024",
+    )
     parser.add_argument("settings", type=Path, help="TOML of the training")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="hold train and val")
     parser.add_argument("--out", type=Path, help="folder of the training; goes on from there")
@@ -27,7 +35,7 @@ def main() -> int:
     parser.add_argument("--without-fold", type=int, help="leave out this fold of [folds] count")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int, help="of the processor, for torch")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
@@ -48,7 +56,7 @@ def main() -> int:
         )
         trainer.run()
     except RequestError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"cloudfree: {error}\n")
         return 2
     return 0
 
