@@ -8,7 +8,6 @@ import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,10 +19,10 @@ from cloudfree.grid import Chunk, GridPlan, origin_px, pixels_inside
 from cloudfree.ledger import Ledger
 from cloudfree.measure import PairStatistics
 from cloudfree.observe import observe
-from cloudfree.restoration import Observation, restore_windows
+from cloudfree.restoration import Observation, PairModel, restore_windows
 from cloudfree.scenes import Step
 from cloudfree.timing import Stopwatch, peak_memory_bytes
-from cloudfree.types import BoolArray, Float32Array, Masks, Model, UInt16Array
+from cloudfree.types import BoolArray, Float32Array, Masks, Model, UInt8Array, UInt16Array
 from cloudfree.windows import Lattice, choose_windows
 
 logger = logging.getLogger(__name__)
@@ -140,32 +139,41 @@ def make_chunk(
         )
     with clock.row("blend.composite"):
         done = _composite(work, step, chunk, observation, candidate, covered)
-        source = np.where(inside, done.source, np.uint8(0))
-        shown = (source == SEEN) | (source == RECONSTRUCTED)
-        pixels = store.ChunkPixels(
-            reflectance=np.where(shown, done.reflectance, np.uint16(0)),
-            source=source,
-            cloud=np.where(source > 0, cloud[core], np.uint8(0)),
-            optical_scene=_numbered(
-                observation.optical_scene[core], work.first_optical[step_index], source > 0
-            ),
-            radar_scene=_numbered(
-                observation.radar_scene[core],
-                work.first_radar[step_index],
-                source == RECONSTRUCTED,
-            ),
-        )
+        pixels = _clip_to_area(work, step_index, core, inside, observation, cloud, done)
+    made = pixels.source == RECONSTRUCTED
     return pixels, {
-        "seen": int(np.count_nonzero(source == SEEN)),
-        "reconstructed": int(np.count_nonzero(source == RECONSTRUCTED)),
-        "not_restored": int(np.count_nonzero(source == NOT_RESTORED)),
-        "limited": int(np.count_nonzero(done.limited & (source == RECONSTRUCTED))),
+        "seen": int(np.count_nonzero(pixels.source == SEEN)),
+        "reconstructed": int(np.count_nonzero(made)),
+        "not_restored": int(np.count_nonzero(pixels.source == NOT_RESTORED)),
+        "limited": int(np.count_nonzero(done.limited & made)),
         "windows": len(choice),
         "windows_skipped": choice.skipped,
     }
 
 
-def _pairs(work: Work, step: Step) -> dict[tuple[int, int], Any]:
+def _clip_to_area(
+    work: Work,
+    step_index: int,
+    core: tuple[slice, slice],
+    inside: BoolArray,
+    observation: Observation,
+    cloud: UInt8Array,
+    done: Composite,
+) -> store.ChunkPixels:
+    """Return the layers of a core; nodata outside of the area."""
+    source = np.where(inside, done.source, np.uint8(0))
+    made = source == RECONSTRUCTED
+    first_optical, first_radar = work.first_optical[step_index], work.first_radar[step_index]
+    return store.ChunkPixels(
+        reflectance=np.where(made | (source == SEEN), done.reflectance, np.uint16(0)),
+        source=source,
+        cloud=np.where(source > 0, cloud[core], np.uint8(0)),
+        optical_scene=_numbered(observation.optical_scene[core], first_optical, source > 0),
+        radar_scene=_numbered(observation.radar_scene[core], first_radar, made),
+    )
+
+
+def _pairs(work: Work, step: Step) -> dict[tuple[int, int], PairModel]:
     model = _load_model(work.settings.restoration.model)
     return {
         (i + 1, j + 1): work.statistics[optical.id, radar.id].pair(model, work.settings.grid.bands)
@@ -218,7 +226,7 @@ def _limits(work: Work, step: Step) -> tuple[Float32Array, Float32Array]:
     return low, high
 
 
-def _numbered(scenes: UInt16Array, first: int, where: Any) -> UInt16Array:
+def _numbered(scenes: UInt16Array, first: int, where: BoolArray) -> UInt16Array:
     """Return indices into the product's scene table from those of a step; 0 elsewhere."""
     numbered: UInt16Array = np.where(where & (scenes > 0), scenes + first, 0).astype(np.uint16)
     return numbered
