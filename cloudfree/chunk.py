@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,8 +76,6 @@ class ChunkRecord:
     """Per row of the walk."""
     peak_memory_bytes: int
     """Of the process that did it, so far."""
-    process: int
-    """Its id."""
 
 
 def job_name(step: int, chunk: Chunk) -> str:
@@ -87,7 +84,8 @@ def job_name(step: int, chunk: Chunk) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _load_model(name: str) -> Model:
+def _load_model(name: str, key: str) -> Model:
+    """Return a bundle's model, loaded once per run: ``key`` tells apart bundles of one name."""
     return open_bundle(name).load()
 
 
@@ -102,7 +100,6 @@ def restore_chunk(work: Work, step_index: int, chunk: Chunk) -> ChunkRecord:
         **counts,
         seconds=clock.seconds,
         peak_memory_bytes=peak_memory_bytes(),
-        process=os.getpid(),
     )
     Ledger(folder=work.out / "ledger").mark(job_name(step_index, chunk), asdict(record))
     logger.debug("chunk %s: %s", job_name(step_index, chunk), counts)
@@ -114,7 +111,7 @@ def make_chunk(
 ) -> tuple[store.ChunkPixels, dict[str, int]]:
     """Return a chunk's pixels and its counts; writes nothing."""
     step, halo = work.steps[step_index], work.plan.halo_px
-    contract = _load_model(work.settings.restoration.model).contract
+    contract = _load_model(work.settings.restoration.model, work.key).contract
     lattice = Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
     geobox = work.plan.haloed(chunk)
     core = (slice(halo, halo + chunk.geobox.height), slice(halo, halo + chunk.geobox.width))
@@ -174,7 +171,7 @@ def _clip_to_area(
 
 
 def _pairs(work: Work, step: Step) -> dict[tuple[int, int], PairModel]:
-    model = _load_model(work.settings.restoration.model)
+    model = _load_model(work.settings.restoration.model, work.key)
     return {
         (i + 1, j + 1): work.statistics[optical.id, radar.id].pair(model, work.settings.grid.bands)
         for i, optical in enumerate(step.optical)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloudfree.bands import REFLECTANCE_SCALE
 from cloudfree.config import RadiometrySettings
-from cloudfree.types import AnyArray, BoolArray, Float32Array, UInt16Array
+from cloudfree.types import BoolArray, Float32Array, UInt16Array
 
 _OFFSET_DN = -1000
 _OFFSET_FROM = (4, 0)
@@ -141,14 +140,6 @@ def standardise(decibel: Float32Array, statistics: RadarStatistics, fill: float)
     )
     standard: Float32Array = np.where(np.isnan(decibel), np.float32(fill), np.clip(scaled, -1, 1))
     return standard
-
-
-def to_reflectance(numbers: AnyArray) -> Float32Array:
-    """Return reflectance as a fraction; 0 (nodata) becomes NaN."""
-    reflectance: Float32Array = np.where(
-        numbers == 0, np.float32(np.nan), numbers * np.float32(REFLECTANCE_SCALE)
-    ).astype(np.float32)
-    return reflectance
 
 
 def _limits(statistics: OpticalStatistics) -> tuple[Float32Array, Float32Array]:

@@ -34,6 +34,8 @@ def ship(
         f"bands = {json.dumps(RGB)}",
     ]
     chosen = {"sar2opt": sar2opt, "cloud_removal": cloud_removal}
+    if _settings("cloud_removal", cloud_removal)["generator"]["fill"] == "cloud":
+        lines.append("shows_cloud = true")
     trainings = {role: file for role, file in chosen.items() if file is not None}
     for role, file in trainings.items():
         lines += ["", f"[{role}]", *_describe(role, _settings(role, file))]

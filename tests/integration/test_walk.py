@@ -310,3 +310,17 @@ def test_gans_run_in_the_walk_and_any_cutting_gives_the_same_bits(
     assert (whole.source == 2).sum() > 10_000
     assert summary(tmp_path / "whole")["model"] == "tiny 1"
     assert_same_pixels(whole, open_raw(tmp_path / "cut"))
+
+
+def test_a_bundle_that_was_replaced_is_loaded_anew(scenes: SyntheticScenes, tmp_path: Path) -> None:
+    tiny = tmp_path / "tiny"
+    request = {"aoi": scenes.aoi, "date": scenes.date, "stac": scenes.items, "model": str(tiny)}
+    write_tiny_gans(tiny)
+    make(tmp_path / "first", **request)
+    write_tiny_gans(tiny, seed=4)
+    make(tmp_path / "second", **request)
+    first, second = open_raw(tmp_path / "first"), open_raw(tmp_path / "second")
+    made = np.broadcast_to((first.source == 2).to_numpy()[:, None], first.reflectance.shape)
+    differs = first.reflectance.to_numpy() != second.reflectance.to_numpy()
+    assert differs[made].mean() > 0.5
+    assert not differs[~made].any()

@@ -15,7 +15,6 @@ from cloudfree.radiometry import (
     standardise,
     to_decibel,
     to_picture,
-    to_reflectance,
 )
 
 STRETCH = OpticalStatistics(low=(100.0, 250.5), high=(1300.0, 4100.25), seen_pixels=5000)
@@ -140,8 +139,3 @@ def test_a_picture_stretched_back_stays_within_black_and_white() -> None:
 def test_radar_is_standardised_and_missing_is_filled() -> None:
     decibel = np.array([[-11.0, -6.0, -16.0, 40.0, np.nan]], np.float32)
     np.testing.assert_allclose(standardise(decibel, RADAR, -0.5), [[0, 1, -1, 1, -0.5]], atol=1e-6)
-
-
-def test_reflectance_as_a_fraction_has_no_nodata_value() -> None:
-    fraction = to_reflectance(np.array([0, 1, 10000], np.uint16))
-    np.testing.assert_allclose(fraction, [np.nan, 1e-4, 1.0], rtol=1e-6)

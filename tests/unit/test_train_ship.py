@@ -21,10 +21,10 @@ from cloudfree.types import Masks
 TASKS = ("sar2opt", "cloud_removal")
 
 
-def train(folder: Path, task: str) -> Path:
+def train(folder: Path, task: str, fill: str = "inpaint") -> Path:
     """Write what a training of no steps leaves."""
     torch.manual_seed(5)
-    generator = GeneratorSettings(width=4, fill="inpaint", residual=True)
+    generator = GeneratorSettings(width=4, fill=fill, residual=True)
     settings = TrainSettings(task=task, generator=generator)
     state = build_network(settings).eval().state_dict()
     file = folder / f"{task}-best.safetensors"
@@ -55,3 +55,13 @@ def test_roles_are_not_mixed_up(tmp_path: Path) -> None:
     sar2opt = train(tmp_path, "sar2opt")
     with pytest.raises(BundleError, match="of task sar2opt; give one of cloud_removal"):
         ship(tmp_path / "b", name="b", version="1", cloud_removal=sar2opt, sar2opt=None)
+
+
+@pytest.mark.parametrize(("fill", "shows_cloud"), [("cloud", True), ("inpaint", False)])
+def test_only_the_papers_fill_leaves_the_cloud_in_the_picture(
+    tmp_path: Path, fill: str, shows_cloud: bool
+) -> None:
+    sar2opt = train(tmp_path, "sar2opt")
+    cloud_removal = train(tmp_path, "cloud_removal", fill)
+    ship(tmp_path / "b", name="b", version="1", cloud_removal=cloud_removal, sar2opt=sar2opt)
+    assert open_bundle(str(tmp_path / "b")).contract.shows_cloud is shows_cloud
