@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
 from cloudfree.baseline import Baseline
 from cloudfree.config import build, read_toml
 from cloudfree.contract import Contract
 from cloudfree.errors import BundleError, SettingsError
-from cloudfree.types import Model
+from cloudfree.restoration import restore_alone
+from cloudfree.smoothing import gaussian
+from cloudfree.types import AnyArray, Float32Array, Masks, Model
+
+GOLDEN = "golden.npz"
+GOLDEN_TOLERANCE = 2e-3
+"""Half precision of what is kept, and sums in another order on another machine."""
 
 
 def _load_baseline(contract: Contract, _: Path) -> Model:
@@ -81,6 +90,53 @@ def open_bundle(name: str) -> Bundle:
     for weights in contract.weights:
         _verify(folder / weights.file, weights.sha256)
     return Bundle(folder=folder, contract=contract)
+
+
+def write_golden(folder: Path, *, seed: int = 0) -> None:
+    """Write ``golden.npz`` to a bundle: inputs drawn by ``seed``, and what its model makes of them.
+
+    It holds ``optical``, ``radar``, ``seen``, ``made`` as in types.Model, and ``expected``.
+    """
+    bundle = open_bundle(str(folder))
+    contract = bundle.contract
+    rng = np.random.default_rng(seed)
+    generators = {part.generator for part in (contract.sar2opt, contract.cloud_removal) if part}
+    side = contract.window_px
+    shape = (1, side, side) if "unet" in generators else (2, 64, 96)  # small where it may be
+    seen = gaussian(rng.standard_normal(shape), 12.0) > 0
+    radar = np.clip(gaussian(rng.standard_normal(shape), 2.0) * 4, -1, 1)[:, None]
+    texture = gaussian(rng.standard_normal((len(contract.bands) or 3, *shape)), 4.0) * 6
+    optical = np.clip(0.4 * radar + texture.transpose(1, 0, 2, 3) - 0.2, -1, 1)
+    optical[~np.broadcast_to(seen[:, None], optical.shape)] = contract.fill
+    given = {"optical": optical.astype(np.float16), "radar": radar.astype(np.float16)}
+    masks = Masks(seen=seen, made=~seen)
+    made = _restore_golden(bundle, given, masks)
+    np.savez_compressed(
+        folder / GOLDEN, **given, seen=masks.seen, made=masks.made, expected=made.astype(np.float16)
+    )
+
+
+def check_golden(bundle: Bundle) -> float:
+    """Return how far a bundle's model is from its golden file: the largest difference.
+
+    Pictures span 2. Above GOLDEN_TOLERANCE something is wrong with the weights, the code or the
+    machine. BundleError where the file is missing or broken.
+    """
+    try:
+        with np.load(bundle.folder / GOLDEN, allow_pickle=False) as file:
+            golden = dict(file)
+        masks = Masks(seen=golden["seen"], made=golden["made"])
+        made = _restore_golden(bundle, golden, masks)
+        return float(np.abs(made - golden["expected"]).max())
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"the golden file of {bundle.folder} cannot be used: {error}. Fetch the bundle again"
+        ) from None
+
+
+def _restore_golden(bundle: Bundle, given: dict[str, AnyArray], masks: Masks) -> Float32Array:
+    optical, radar = (given[name].astype(np.float32) for name in ("optical", "radar"))
+    return restore_alone(bundle.load(), optical, radar, masks)
 
 
 def _verify(file: Path, expected: str) -> None:

@@ -59,7 +59,11 @@ class Sky:
     @property
     def hidden(self) -> BoolArray:
         """(y, x): True where cloud or shadow changes the picture."""
-        return (self.alpha > HIDDEN_ALPHA) | (self.light < SHADOW_LIGHT)
+        return self.hidden_above(HIDDEN_ALPHA)
+
+    def hidden_above(self, alpha: float) -> BoolArray:
+        """Return (y, x): True in shadow and where more light than ``alpha`` comes from cloud."""
+        return (self.alpha > max(alpha, HIDDEN_ALPHA)) | (self.light < SHADOW_LIGHT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,16 @@ class RemovalContract(GeneratorContract):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceContract:
+    """What needs no network, fitted on the same training: the bar in evaluations."""
+
+    mean_colour: tuple[float, ...]
+    """(band,) in [-1, 1]."""
+    regression: tuple[tuple[float, ...], ...]
+    """(1 + guide, band): colour by smoothed radar, see train.baselines.ColourRegression."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """One file of weights."""
 
@@ -74,6 +84,8 @@ class Contract:
     """GAN1 of network ``gan``; without it GAN2 sees the radar alone."""
     cloud_removal: RemovalContract | None = None
     """GAN2 of network ``gan``."""
+    reference: ReferenceContract | None = None
+    """For evaluations; a run does not use it."""
     weights: tuple[Weights, ...] = ()
     """Files of weights; none for a model without."""
 

@@ -13,7 +13,7 @@ from cloudfree.radiometry import (
     standardise,
     to_picture,
 )
-from cloudfree.types import BoolArray, Float32Array, Masks, Model, UInt16Array
+from cloudfree.types import BoolArray, Float32Array, Masks, Model, SceneFitted, UInt16Array
 from cloudfree.windows import Lattice, WindowChoice
 
 
@@ -124,6 +124,17 @@ def cut_windows(
         standardise(decibel, pair.radar, contract.fill),
         Masks(seen=seen, made=made),
     )
+
+
+def restore_alone(
+    model: Model, optical: Float32Array, radar: Float32Array, masks: Masks
+) -> Float32Array:
+    """Return candidates for windows that stand for their scene: a SceneFitted model is fitted to
+    them first. Arrays as in types.Model.
+    """
+    if isinstance(model, SceneFitted):
+        model = model.fitted(model.fit(optical, radar, masks))
+    return model(optical, radar, masks)
 
 
 def _run_batch(

@@ -47,8 +47,17 @@ class TwoGans:
         ]
         return np.concatenate(made)
 
+    @torch.inference_mode()
+    def translate(self, radar: Tensor) -> Tensor:
+        """Return GAN1's pictures (n, band, y, x); with no bands where there is no GAN1."""
+        if self.sar2opt is None:
+            return radar[:, :0]
+        translated: Tensor = self.sar2opt(radar)
+        return translated
+
     def _restore(self, cloudy: Tensor, radar: Tensor, seen: Tensor) -> Tensor:
-        translated = cloudy[:, :0] if self.sar2opt is None else self.sar2opt(radar)
+        listens = "translated" in self.cloud_removal.inputs
+        translated = self.translate(radar) if listens else radar[:, :0]
         candidate: Tensor = self.cloud_removal(cloudy, seen, radar, translated)
         return candidate
 

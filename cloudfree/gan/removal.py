@@ -31,7 +31,7 @@ class CloudRemoval(nn.Module):
     def forward(self, cloudy: Tensor, seen: Tensor, radar: Tensor, translated: Tensor) -> Tensor:
         """Return candidates (batch, 3, y, x) in [-1, 1] for every pixel.
 
-        ``seen`` is bool, (batch, 1, y, x); ``translated`` has no bands where GAN1 is not used.
+        ``seen`` is bool, (batch, 1, y, x); ``translated`` counts only if ``inputs`` names it.
         """
         filled = self.fill_in(cloudy, seen, radar, translated)
         answer: Tensor = self.generator(self.join(filled, seen, radar, translated))
@@ -42,9 +42,12 @@ class CloudRemoval(nn.Module):
         """Return the cloudy picture as the generator sees it."""
         if self.fill != "regression":
             return fill_hidden(cloudy, seen, radar, self.fill)
-        guides = torch.cat([radar_guides(radar), translated], dim=1)
-        prior = translated if translated.shape[1] else None
-        return fill_hidden(cloudy, seen, guides, self.fill, prior)
+        guides = radar_guides(radar)
+        if "translated" not in self.inputs:
+            return fill_hidden(cloudy, seen, guides, self.fill)
+        return fill_hidden(
+            cloudy, seen, torch.cat([guides, translated], dim=1), self.fill, translated
+        )
 
     def join(self, filled: Tensor, seen: Tensor, radar: Tensor, translated: Tensor) -> Tensor:
         """Return the generator's input, also the discriminator's condition."""

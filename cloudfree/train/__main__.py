@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder of the training; goes on from there")
     parser.add_argument("--clouds", type=Path, help="real cloudy/clear pairs to clip clouds from")
     parser.add_argument("--translator", type=Path, nargs="*", default=[], help="GAN1 weights")
+    parser.add_argument("--start", type=Path, help="weights that a new training begins with")
     parser.add_argument("--without-fold", type=int, help="leave out this fold of [folds] count")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int, help="of the processor, for torch")
@@ -52,7 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out.mkdir(parents=True, exist_ok=True)
         (out / "PID").write_text(str(os.getpid()), encoding="utf-8")
         trainer = prepare(
-            settings, chosen.data, out, clouds=chosen.clouds, translators=chosen.translator
+            settings,
+            chosen.data,
+            out,
+            clouds=chosen.clouds,
+            translators=chosen.translator,
+            start=chosen.start,
         )
         trainer.run()
     except RequestError as error:

@@ -123,7 +123,8 @@ class PatchSource:
         sky = make_sky((side, side), 3, self.clouds, self.library, seed=seed, index=index)
         cloudy = lay_sky(truth, sky, pair.low_dn, pair.high_dn)
         cloudy[np.broadcast_to(~valid, cloudy.shape)] = NODATA
-        made = grow(sky.hidden, MADE_GROWTH_PX)[None]
+        limit = self.settings.missed_alpha * rng.random()
+        made = grow(sky.hidden_above(limit), MADE_GROWTH_PX)[None]
         translated = nothing if self.translated is None else take(self.translated[pair.name])
         return radar, truth, valid, cloudy, made & valid, translated
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from cloudfree.errors import RequestError
 from cloudfree.gan import Discriminator, build_generator, init_weights
 from cloudfree.gan.removal import BANDS_OF, CloudRemoval
 from cloudfree.train.averaging import AveragedGenerator
@@ -44,7 +45,10 @@ class Trainer:
     settings: TrainSettings
     source: PatchSource
     windows: Sequence[Window]
+    """To validate on."""
     folder: Path
+    known_windows: Sequence[Window] = ()
+    """Some of the training, under other skies: their scores show what does not carry over."""
     fabric: Fabric = field(default_factory=lambda: Fabric(accelerator="auto", devices=1))
     step: int = 0
     best: float = float("-inf")
@@ -145,14 +149,17 @@ class Trainer:
 
     def autocast(self) -> torch.autocast:
         """Return the context of forward passes, at the settings' precision."""
-        enabled = self.settings.optimiser.precision == "bf16"
-        return torch.autocast(self.fabric.device.type, torch.bfloat16, enabled=enabled)
+        precision, device = self.settings.optimiser.precision, self.fabric.device.type
+        enabled = precision == "bf16" or (precision == "auto" and has_bf16(device))
+        return torch.autocast(device, torch.bfloat16, enabled=enabled)
 
     def validate(self, curve: Curve) -> Scores:
         """Score the averaged generator, write a sheet, and keep its weights if it is the best."""
         self.measure_norms()
-        scores = score(self.windows, self.restore) if self.windows else {}
-        named = {f"{group}_{name}": v for group, each in scores.items() for name, v in each.items()}
+        scores = score(self.windows, self.restore)
+        known = score(self.known_windows, self.restore)
+        shown = {**scores, **{f"train_{group}": each for group, each in known.items()}}
+        named = {f"{group}_{name}": v for group, each in shown.items() for name, v in each.items()}
         curve.add(self.step, named)
         figure = "psnr" if self.settings.task == "sar2opt" else "psnr_cloudy"
         mean = sum(each[figure] for each in scores.values()) / max(len(scores), 1)
@@ -214,6 +221,16 @@ class Trainer:
         torch.save({**state, "step": self.step, "best": self.best}, part)
         part.replace(self.folder / "last.pt")
 
+    def start_from(self, weights: Path) -> None:
+        """Begin with the generator of another training or bundle instead of random weights."""
+        state = load_file(weights)
+        for network in (self.generator, self.average.network):
+            try:
+                network.load_state_dict(state)
+            except RuntimeError as error:
+                reason = " ".join(str(error).split()[:20])
+                raise RequestError(f"{weights} does not fit these settings: {reason}") from None
+
     def load(self) -> None:
         """Go on from ``last.pt``."""
         state = torch.load(self.folder / "last.pt", map_location="cpu", weights_only=True)
@@ -273,6 +290,13 @@ def make_condition(network: nn.Module, batch: Batch) -> Tensor:
     seen = batch.valid & ~batch.made
     filled = network.fill_in(batch.cloudy, seen, batch.radar, batch.translated)
     return network.join(filled, seen, batch.radar, batch.translated)
+
+
+def has_bf16(device: str) -> bool:
+    """Return True where a kind of device multiplies bf16 in hardware."""
+    if device == "cpu":
+        return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def set_rate(adam: torch.optim.Optimizer, settings: TrainSettings, step: int) -> None:

@@ -40,7 +40,8 @@ DN_PER_COUNT = 13.95
 AMPLITUDE_TO_DB = -52.0
 """20 log10 of the set's 8-bit radar plus this is near VH backscatter in dB."""
 UNKNOWN_LOW_DN, UNKNOWN_HIGH_DN = 500.0, 3000.0
-"""Stands for the DN of -1 and 1 where a picture's stretch is unknown, to lay clouds on it."""
+"""Stands for the DN of -1 and 1 where a scene's stretch is unknown: to lay clouds on a picture, and
+to show a patch whose scene was not kept."""
 RGB_BANDS = (4, 3, 2)
 """B04, B03, B02 in a SEN12MS-CR file, counted from 1."""
 
@@ -289,8 +290,9 @@ def _read_triplets(folder: Path, problems: list[Problem]) -> list[Pair]:
         if len({radar.shape[1:], cloudy.shape[1:], clear.shape[1:], made.shape}) > 1:
             problems.append(Problem(radar_path, "its files differ in size"))
             continue
-        # The patch stands for its scene, whose other clear pixels a run would measure.
-        low, high = np.percentile(clear, PERCENTILES, axis=(1, 2)).astype(np.float32)
+        # One patch does not tell how its scene is stretched, and the truth must not.
+        low = np.full(3, UNKNOWN_LOW_DN, np.float32)
+        high = np.full(3, UNKNOWN_HIGH_DN, np.float32)
         pairs.append(
             Pair(
                 name=number,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from cloudfree.config import build
 from cloudfree.errors import RequestError
@@ -32,6 +32,10 @@ from cloudfree.train.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
+KNOWN_PAIRS, KNOWN_WINDOWS = 24, 48
+"""How much of the training is scored beside the validation."""
+REFERENCE = "reference.json"
+"""What needs no network, fitted on the training; goes into a bundle."""
 BASELINE_BATCHES = 40
 """Batches that the colour regression is fitted on."""
 
@@ -73,8 +77,12 @@ def prepare(
     *,
     clouds: Path | None = None,
     translators: Sequence[Path] = (),
+    start: Path | None = None,
 ) -> Trainer:
-    """Return a trainer, at the step that ``out`` holds, and write the baselines' scores there."""
+    """Return a trainer, at the step that ``out`` holds, and write the baselines' scores there.
+
+    A training that is new begins with the weights in ``start``, if given.
+    """
     training, validation = read_split(folders, settings)
     validation = cut_windows(validation, 256)
     library = read_clouds(clouds) if clouds else []
@@ -82,15 +90,29 @@ def prepare(
     shares = settings.patches
     if sky is not None and shares.grey_share == 0:
         training = [pair for pair in training if pair.has_colour]
+    coloured = [pair for pair in training if pair.has_colour]
+    known = cut_windows(coloured[:: max(1, len(coloured) // KNOWN_PAIRS)], 256)[:KNOWN_WINDOWS]
     translated = None
     if sky is not None and "translated" in settings.generator.inputs:
-        known = [load_translator(path) for path in translators]
-        translated = translate_unseen([*training, *validation], known)
+        ready = [load_translator(path) for path in translators]
+        translated = translate_unseen([*training, *validation, *known], ready)
     source = PatchSource(training, shares, translated=translated, clouds=sky, library=library)
     windows = make_windows(validation, clouds=sky, library=library, translated=translated)
-    trainer = Trainer(settings, source, windows, out)
+    known_windows = make_windows(known, clouds=sky, library=library, translated=translated, seed=1)
+    trainer = Trainer(settings, source, windows, out, known_windows)
+    if start is not None and trainer.step == 0:
+        trainer.start_from(start)
     if windows and not (out / "baselines.json").exists():
-        baselines = score_baselines(source, windows)
+        if sky is None:
+            colour, regression = fit_reference(source)
+            baselines = score_references(windows, colour, regression)
+            reference = {
+                "mean_colour": colour.flatten().tolist(),
+                "regression": regression.weights.tolist(),
+            }
+            (out / REFERENCE).write_text(json.dumps(reference, indent=1), encoding="utf-8")
+        else:
+            baselines = score_fills(windows)
         (out / "baselines.json").write_text(json.dumps(baselines, indent=1), encoding="utf-8")
     return trainer
 
@@ -124,39 +146,48 @@ def translate_unseen(pairs: Sequence[Pair], translators: Sequence[Translator]) -
             )
         chosen = max(fair, key=lambda known: len(known.scenes))
         radar = torch.from_numpy(pair.radar.astype(np.float32))[None]
-        with torch.autocast("cpu", torch.bfloat16):
-            pictures[pair.name] = chosen.network(radar)[0].float().numpy().astype(np.float16)
+        pictures[pair.name] = chosen.network(radar)[0].numpy().astype(np.float16)
     return pictures
 
 
-def score_baselines(source: PatchSource, windows: Sequence[Window]) -> dict[str, Scores]:
-    """Return the scores of what needs no network, on the same windows.
+def fit_reference(source: PatchSource) -> tuple[Tensor, ColourRegression]:
+    """Return the mean colour (1, band, 1, 1) and the regression on radar of a training."""
+    batches = [source.draw(8, seed=0, step=step) for step in range(BASELINE_BATCHES)]
+    return mean_colour(batches), ColourRegression.fit(batches)
 
-    For SAR to optical: the training's mean colour, a regression fitted on the training, and, as an
-    oracle, each picture's own mean colour. For cloud removal: the fills.
+
+def score_references(
+    windows: Sequence[Window], colour: Tensor, regression: ColourRegression
+) -> dict[str, Scores]:
+    """Return the scores of what needs no network in SAR to optical.
+
+    Beside what is fitted on the training stands, as an oracle, each picture's own mean colour.
     """
-    if source.clouds is None:
-        batches = [source.draw(8, seed=0, step=step) for step in range(BASELINE_BATCHES)]
-        colour, regression = mean_colour(batches), ColourRegression.fit(batches)
-        return {
-            "mean_colour": score(windows, lambda few: colour.expand(len(few), 3, 256, 256)),
-            "regression": score(windows, lambda few: regression(join(few).radar)),
-            "own_mean_colour_oracle": score(
-                windows,
-                lambda few: join(few).truth.mean((2, 3), keepdim=True).expand(-1, -1, 256, 256),
-            ),
-        }
 
-    def restore(few: list[Window], name: str) -> torch.Tensor:
+    def own_mean(few: list[Window]) -> Tensor:
+        truth = join(few).truth
+        return truth.mean((2, 3), keepdim=True).expand_as(truth)
+
+    return {
+        "mean_colour": score(windows, lambda few: colour.expand_as(join(few).truth)),
+        "regression": score(windows, lambda few: regression(join(few).radar)),
+        "own_mean_colour_oracle": score(windows, own_mean),
+    }
+
+
+def score_fills(windows: Sequence[Window]) -> dict[str, Scores]:
+    """Return the scores of cloudy pictures as they are, filled, and as GAN1 gives them."""
+
+    def fill(few: list[Window], name: str) -> Tensor:
         batch = join(few)
         return fill_baselines(batch.cloudy, ~batch.made, batch.radar)[name]
 
-    names = ("mean", "inpaint", "regression")
     scores = {
-        name: score(windows, lambda few, name=name: restore(few, name))  # type: ignore[misc]
-        for name in names
+        "mean": score(windows, lambda few: fill(few, "mean")),
+        "inpaint": score(windows, lambda few: fill(few, "inpaint")),
+        "regression": score(windows, lambda few: fill(few, "regression")),
+        "cloudy": score(windows, lambda few: join(few).cloudy),
     }
-    scores["cloudy"] = score(windows, lambda few: join(few).cloudy)
     if windows[0].translated is not None:
         scores["translated"] = score(windows, lambda few: join(few).translated)
     return scores

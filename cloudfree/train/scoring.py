@@ -16,6 +16,9 @@ from cloudfree.train.batches import MADE_GROWTH_PX, grow
 from cloudfree.train.pairs import Half, Pair
 from cloudfree.types import BoolArray, Float32Array
 
+REAL_GROWTH_PX = 10
+"""Masks of real clouds are dilated by 100 m, as in a run."""
+
 Scores = dict[str, dict[str, float]]
 """Set of pictures -> name of the figure -> value."""
 
@@ -57,7 +60,8 @@ def make_windows(
         under_cloud: BoolArray | None = None
         if clouds is not None:
             if pair.cloudy is not None and pair.made is not None:
-                cloudy, made, under_cloud = pair.cloudy.astype(np.float32), pair.made, pair.made
+                cloudy, under_cloud = pair.cloudy.astype(np.float32), pair.made
+                made = grow(pair.made, REAL_GROWTH_PX)
             else:
                 shape = (truth.shape[1], truth.shape[2])
                 sky = make_sky(shape, len(truth), clouds, library, seed=seed, index=index)
@@ -79,7 +83,6 @@ def make_windows(
     return made_windows
 
 
-@torch.no_grad()
 def score(windows: Sequence[Window], restore: Callable[[list[Window]], Tensor]) -> Scores:
     """Return per group the mean of each figure over its pictures.
 
@@ -87,21 +90,34 @@ def score(windows: Sequence[Window], restore: Callable[[list[Window]], Tensor]) 
     of [-1, 1]; SSIM, MAE and the spectral angle (degrees) are taken on [0, 1]. Figures that a
     picture does not have (no cloudy pixel) are left out of its mean.
     """
-    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for window, figures in zip(windows, judge_each(windows, restore), strict=True):
+        groups[window.group].append(figures)
+    return {group: average(figures) for group, figures in groups.items()}
+
+
+@torch.no_grad()
+def judge_each(
+    windows: Sequence[Window], restore: Callable[[list[Window]], Tensor]
+) -> list[dict[str, float]]:
+    """Return the figures of each picture; see ``score``."""
+    figures = []
     for first in range(0, len(windows), 8):
         few = list(windows[first : first + 8])
-        for window, candidate in zip(few, restore(few).float().cpu().numpy(), strict=True):
-            for name, value in judge(candidate, window).items():
-                if np.isfinite(value):
-                    figures[window.group][name].append(value)
-            figures[window.group]["n"].append(1.0)
-    return {
-        group: {
-            name: float(np.sum(values) if name == "n" else np.mean(values))
-            for name, values in named.items()
-        }
-        for group, named in figures.items()
-    }
+        restored = restore(few).float().cpu().numpy()
+        figures += [judge(picture, window) for picture, window in zip(restored, few, strict=True)]
+    return figures
+
+
+def average(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over pictures that have it, and ``n``, how many there are."""
+    names = dict.fromkeys(name for each in figures for name in each)
+    means = {}
+    for name in names:
+        values = [each[name] for each in figures if np.isfinite(each.get(name, np.nan))]
+        if values:
+            means[name] = float(np.mean(values))
+    return {**means, "n": float(len(figures))}
 
 
 def judge(candidate: Float32Array, window: Window) -> dict[str, float]:

@@ -13,7 +13,7 @@ from cloudfree.train.losses import Objective
 
 TASKS = ("sar2opt", "cloud_removal")
 INPUTS = ("cloudy", "translated", "radar", "made")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -44,11 +44,15 @@ class PatchSettings:
     """And moved by +- this."""
     wedge_share: float = 0.1
     """Share of patches with a wedge of nodata: windows jut out of scenes."""
+    missed_alpha: float = 0.0
+    """Masks given to GAN2 miss cloud thinner than a limit drawn between 0 and this: detectors do,
+    and GAN2 then learns to clear haze. Validation has whole masks."""
     on_problem: str = "skip"
     """``skip`` or ``refuse`` missing, broken and mismatched files."""
 
     def __post_init__(self) -> None:
         _require(self.size_px >= 16 and self.size_px % 8 == 0, "size_px is no multiple of 8")
+        _require(0 <= self.missed_alpha < 1, "missed_alpha is a share of light; give 0 to 1")
         _choose("on_problem", self.on_problem, ("skip", "refuse"))
 
 
@@ -118,8 +122,9 @@ class OptimiserSettings:
     """Share of the steps before the learning rate starts to fall, evenly, to 0."""
     ema_decay: float = 0.999
     """Weights that are judged and kept: a moving average with this memory per step."""
-    precision: str = "bf16"
-    """``fp32`` or ``bf16`` autocast; weights are fp32 either way."""
+    precision: str = "auto"
+    """``fp32`` or ``bf16`` autocast; ``auto``: bf16 where the device computes in it, which is many
+    times slower where it does not. Weights are fp32 either way."""
     seed: int = 0
 
     def __post_init__(self) -> None:

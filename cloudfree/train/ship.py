@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from cloudfree.errors import BundleError
+from cloudfree.train.prepare import REFERENCE
 
 RGB = ("B04", "B03", "B02")
 """Bands of the pictures that the readers of training data make."""
@@ -39,6 +40,9 @@ def ship(
     trainings = {role: file for role, file in chosen.items() if file is not None}
     for role, file in trainings.items():
         lines += ["", f"[{role}]", *_describe(role, _settings(role, file))]
+    if sar2opt is not None and sar2opt.with_name(REFERENCE).exists():
+        reference = json.loads(sar2opt.with_name(REFERENCE).read_text(encoding="utf-8"))
+        lines += ["", "[reference]", *(f"{key} = {value}" for key, value in reference.items())]
     for role, file in trainings.items():
         target = folder / f"{role}.safetensors"
         save_file(_halve(load_file(file)), target)

@@ -7,11 +7,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
+import pytest
 
-from cloudfree.bundle import open_bundle
+from cloudfree.bundle import GOLDEN_TOLERANCE, built_in, check_golden, open_bundle
 from cloudfree.config import RunSettings, build
-from cloudfree.types import Masks, SceneFitted
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,14 +54,6 @@ import cloudfree, cloudfree.restoration, cloudfree.gan, cloudfree.train
     assert result.returncode == 0, result.stderr
 
 
-def test_the_baseline_reproduces_its_golden_file() -> None:
-    bundle = open_bundle("baseline")
-    golden = np.load(bundle.folder / "golden.npz", allow_pickle=False)
-    model = bundle.load()
-    assert isinstance(model, SceneFitted)
-    masks = Masks(seen=golden["seen"], made=golden["made"])
-    optical, radar = golden["optical"], golden["radar"]
-    numbers = model.fit(optical, radar, masks)
-    np.testing.assert_allclose(numbers, golden["learnt"], rtol=1e-6, atol=1e-9)
-    made = model.fitted(numbers)(optical, radar, masks)
-    np.testing.assert_allclose(made, golden["expected"], atol=1e-5)
+@pytest.mark.parametrize("name", sorted(built_in()))
+def test_built_in_models_reproduce_their_golden_files(name: str) -> None:
+    assert check_golden(open_bundle(name)) < GOLDEN_TOLERANCE

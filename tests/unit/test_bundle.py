@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from cloudfree.baseline import Baseline
-from cloudfree.bundle import open_bundle
+from cloudfree.bundle import GOLDEN_TOLERANCE, check_golden, open_bundle, write_golden
 from cloudfree.errors import BundleError
 from cloudfree.types import SceneFitted
+from tests.gans import write_tiny_gans
 
 WEIGHTS = b"not really weights"
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -76,3 +77,24 @@ def test_a_bundle_that_is_damaged_is_refused_in_one_line(
 def test_a_bundle_that_is_not_there_names_those_built_in(name: str) -> None:
     with pytest.raises(BundleError, match=r"built in are .*baseline"):
         open_bundle(name)
+
+
+def test_a_golden_file_tells_other_weights(tmp_path: Path) -> None:
+    right, wrong = (write_tiny_gans(tmp_path / str(seed), seed=seed) for seed in (3, 4))
+    write_golden(right)
+    assert check_golden(open_bundle(str(right))) < GOLDEN_TOLERANCE
+    (wrong / "golden.npz").write_bytes((right / "golden.npz").read_bytes())
+    assert check_golden(open_bundle(str(wrong))) > 10 * GOLDEN_TOLERANCE
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_broken_golden_file_is_named(tmp_path: Path, damage: str) -> None:
+    folder = write_tiny_gans(tmp_path / "b")
+    write_golden(folder)
+    file = folder / "golden.npz"
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(BundleError, match="golden file of"):
+        check_golden(open_bundle(str(folder)))

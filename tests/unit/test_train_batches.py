@@ -1,13 +1,15 @@
 """Batches: repeatable, valid, and judged only where there is a truth."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from cloudfree.clouds import CloudSettings
+from cloudfree.clouds import CloudSettings, Sky
 from cloudfree.errors import RequestError
+from cloudfree.smoothing import gaussian
 from cloudfree.train.batches import NODATA, PatchSource, draw_wedge, grow, hide_untaught
 from cloudfree.train.pairs import Pair
 from cloudfree.train.settings import PatchSettings
@@ -117,3 +119,14 @@ def test_mask_grows_without_wrapping() -> None:
     expected = np.zeros_like(mask)
     expected[:3, 2:7] = expected[9:, 14:] = True
     np.testing.assert_array_equal(grown, expected)
+
+
+def test_masks_miss_thin_cloud_where_asked() -> None:
+    rng = np.random.default_rng(2)
+    alpha = gaussian(rng.standard_normal((40, 60)), 4.0)
+    alpha = ((alpha - alpha.min()) / (alpha.max() - alpha.min())).astype(np.float32)
+    sky = Sky(alpha=alpha, texture_dn=np.ones((3, 40, 60), np.float32), light=np.ones_like(alpha))
+    np.testing.assert_array_equal(sky.hidden_above(0.0), sky.hidden)
+    np.testing.assert_array_equal(sky.hidden_above(0.4), alpha > 0.4)
+    dark = replace(sky, light=np.full_like(alpha, 0.5))
+    assert dark.hidden_above(0.9).all()

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -23,6 +22,7 @@ from cloudfree.train.loop import Trainer
 from cloudfree.train.pairs import read_pairs
 from cloudfree.train.prepare import load_translator, prepare, translate_unseen
 from cloudfree.train.settings import TrainSettings
+from tests.pairs import write_pairs
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,22 +33,6 @@ TINY = {
     "optimiser": {"batch": 2, "steps": 6, "precision": "fp32", "seed": 5},
     "log": {"curve_every": 1, "save_every": 2, "score_every": 3, "norm_batches": 2},
 }
-
-
-def write_pairs(folder: Path, scenes: range, patches: int = 2, side: int = 256) -> Path:
-    """Write SEN1-2 pairs whose colour follows the radar."""
-    for scene in scenes:
-        for patch in range(patches):
-            rng = np.random.default_rng([scene, patch])
-            coarse = rng.integers(0, 256, (side // 32, side // 32), dtype=np.uint8)
-            radar = np.kron(coarse, np.ones((32, 32), np.uint8))
-            optical = np.stack([radar // 2, 200 - radar // 2, radar // 3 + 40], axis=-1)
-            name = "ROIs1158_spring_{}_{}_p{}.png"
-            for kind, pixels in (("s1", radar), ("s2", optical)):
-                path = folder / "ROIs1158_spring" / f"{kind}_{scene}"
-                path.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels).save(path / name.format(kind, scene, patch))
-    return folder
 
 
 @pytest.fixture
@@ -275,3 +259,28 @@ def test_imports_are_light() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_a_training_begins_with_other_weights_once(pairs: Path, tmp_path: Path) -> None:
+    first = prepare(make_settings(), [pairs], tmp_path / "first")
+    first.run()
+    start = tmp_path / "first/best.safetensors"
+    second = prepare(make_settings(), [pairs], tmp_path / "second", start=start)
+    kept = load_file(start)
+    begun = second.average.network.state_dict()
+    assert all(torch.equal(begun[name], value) for name, value in kept.items())
+    second.run()
+    resumed = prepare(make_settings(), [pairs], tmp_path / "second", start=start)
+    assert resumed.step == second.step
+    wider = make_settings(generator={"width": 8})
+    with pytest.raises(RequestError, match="does not fit these settings"):
+        prepare(wider, [pairs], tmp_path / "third", start=start)
+
+
+def test_training_scores_stand_beside_validation(pairs: Path, tmp_path: Path) -> None:
+    prepare(make_settings(), [pairs], tmp_path / "run").run()
+    with (tmp_path / "run/scores.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert float(row["train_sen12_n"]) == 6
+    assert float(row["sen12_n"]) == 1
+    assert row["train_sen12_psnr"] != row["sen12_psnr"]
