@@ -205,6 +205,39 @@ def models_command() -> None:
         )
 
 
+PATCHES_EXAMPLES = """
+\b
+Example: patches of two areas, then a training on them:
+  cloudfree patches --aoi north.geojson --date 2024-05-01/2024-08-31 --stac items.json --out p/train
+  cloudfree patches --aoi south.geojson --date 2024-05-01/2024-08-31 --stac items.json --out p/val
+  cloudfree train pipelines/train_sar2opt.toml --data p --out runs/mine
+"""
+
+
+@main.command("patches", epilog=PATCHES_EXAMPLES)
+@_request_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
+@click.option(
+    "--size-px",
+    type=click.IntRange(min=16),
+    default=256,
+    show_default=True,
+    help="Side of a patch; a multiple of 8.",
+)
+def patches_command(out: Path, size_px: int, as_json: bool, **options: Any) -> None:
+    """Cut clear pairs of radar and optical patches for training, as a run reads scenes."""
+    from cloudfree.patches import cut_patches
+
+    if size_px % 8:
+        raise RequestError(f"--size-px is {size_px}; give a multiple of 8")
+    counts = cut_patches(_request(options), out, size_px, Bars())
+    if as_json:
+        click.echo(json.dumps(counts, indent=1))
+        return
+    left = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason != "kept")
+    click.echo(f"{counts['kept']} patches in {out}; left out: {left or 'none'}")
+
+
 BUNDLE_EXAMPLES = """
 \b
 Example:

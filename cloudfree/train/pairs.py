@@ -6,6 +6,7 @@ its scene, clipped to [-1, 1]. Layouts are told apart by what is in the folder:
 * ``ROIs*/s1_N/*.png`` with ``s2_N``: SEN1-2 as published; one ROI and N is one scene.
 * ``SCENE/s1/*`` with ``s2/*``: larger pairs (colour: VH amplitude and known DN) or pairs with only
   luminance (grey).
+* ``SCENE/*.npz``: what ``cloudfree patches`` cuts.
 * ``*_s1.tif`` with ``*_s2_cloudy.tif``, ``*_s2_clear.tif``, ``*_mask.tif``: SEN12MS-CR triplets.
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,8 @@ AMPLITUDE_TO_DB = -52.0
 UNKNOWN_LOW_DN, UNKNOWN_HIGH_DN = 500.0, 3000.0
 """Stands for the DN of -1 and 1 where a scene's stretch is unknown: to lay clouds on a picture, and
 to show a patch whose scene was not kept."""
+PICTURE = ("B04", "B03", "B02")
+"""The picture's channels, in order."""
 RGB_BANDS = (4, 3, 2)
 """B04, B03, B02 in a SEN12MS-CR file, counted from 1."""
 
@@ -54,7 +58,7 @@ class Pair:
     scene: str
     """What must not be shared by training and validation."""
     kind: str
-    """``sen12``, ``sen12-grey``, ``s1s2-1024`` or ``sen12mscr``."""
+    """``sen12``, ``sen12-grey``, ``s1s2-1024``, ``patches`` or ``sen12mscr``."""
     radar: Half
     """(1, y, x)."""
     optical: Half
@@ -67,6 +71,8 @@ class Pair:
     """(3, y, x): the picture under real cloud, where the set has one."""
     made: BoolArray | None = None
     """(y, x): True under that cloud."""
+    place: str = ""
+    """Where on the ground, if known; training and validation must not share it either."""
 
     @property
     def has_colour(self) -> bool:
@@ -116,6 +122,13 @@ def check_leakage(training: Iterable[Pair], validation: Iterable[Pair]) -> None:
             f"training and validation share {len(shared)} scenes, among them {sorted(shared)[0]}. "
             "Split by scene: neighbouring patches overlap."
         )
+    places = {pair.place for pair in validation if pair.place}
+    for pair in training:
+        if pair.place in places:
+            raise LeakageError(
+                f"training and validation share the ground of {pair.name}, at another time. "
+                "Split by area."
+            )
     known = {pair.radar.tobytes(): pair.name for pair in validation}
     for pair in training:
         twin = known.get(pair.radar.tobytes())
@@ -179,13 +192,15 @@ Reader = Callable[[Path, list[Problem]], list[Pair]]
 def _find_reader(folder: Path) -> Reader:
     if next(folder.glob("*_s1.tif"), None):
         return _read_triplets
+    if next(folder.glob("*/*.npz"), None):
+        return _read_patches
     if next(folder.glob("ROIs*/s1_*"), None):
         return _read_sen12
     if next(folder.glob("*/s1"), None):
         return _read_scene_folders
     raise RequestError(
-        f"no known layout of pairs in {folder}; found neither ROIs*/s1_N, nor SCENE/s1, nor "
-        "*_s1.tif. Give the folder that holds them."
+        f"no known layout of pairs in {folder}; found neither ROIs*/s1_N, SCENE/s1, "
+        "SCENE/*.npz, nor *_s1.tif. Give the folder that holds them."
     )
 
 
@@ -306,6 +321,36 @@ def _read_triplets(folder: Path, problems: list[Problem]) -> list[Pair]:
                 made=made,
             )
         )
+    return pairs
+
+
+def _read_patches(folder: Path, problems: list[Problem]) -> list[Pair]:
+    pairs = []
+    for path in sorted(folder.glob("*/*.npz")):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                patch = dict(file)
+            bands = [str(band) for band in patch["bands"]]
+            channels = [bands.index(band) for band in PICTURE]
+            pair = Pair(
+                name=f"{patch['scene']}_{path.stem}",
+                scene=str(patch["scene"]),
+                kind="patches",
+                radar=patch["radar"].astype(np.float16),
+                optical=patch["optical"][channels].astype(np.float16),
+                low_dn=patch["low_dn"][channels].astype(np.float32),
+                high_dn=patch["high_dn"][channels].astype(np.float32),
+                place=str(patch["place"]),
+            )
+        except (OSError, KeyError, ValueError, IndexError, EOFError, BadZipFile) as error:
+            problems.append(Problem(path, f"is no patch of {', '.join(PICTURE)}: {error}"))
+            continue
+        if pair.radar.shape[1:] != pair.optical.shape[1:]:
+            problems.append(
+                Problem(path, f"radar is {pair.radar.shape[1:]}, optical {pair.optical.shape[1:]}")
+            )
+            continue
+        pairs.append(pair)
     return pairs
 
 
