@@ -18,15 +18,8 @@ from cloudfree.errors import RequestError
 from cloudfree.train.baselines import ColourRegression, fill_baselines, mean_colour
 from cloudfree.train.batches import PatchSource
 from cloudfree.train.loop import Trainer, build_network, join
-from cloudfree.train.pairs import (
-    Half,
-    Pair,
-    check_leakage,
-    cut_windows,
-    read_clouds,
-    read_pairs,
-    split_folds,
-)
+from cloudfree.train.pairs import Half, Pair, check_leakage, cut_windows, split_folds
+from cloudfree.train.readers import read_clouds, read_pairs
 from cloudfree.train.scoring import Scores, Window, make_windows, score
 from cloudfree.train.settings import TrainSettings
 

@@ -13,9 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from cloudfree.errors import BundleError
 from cloudfree.train.prepare import REFERENCE
+from cloudfree.train.readers import PICTURE
 
-RGB = ("B04", "B03", "B02")
-"""Bands of the pictures that the readers of training data make."""
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -32,7 +31,7 @@ def ship(
         f'name = "{name}"',
         f'version = "{version}"',
         'network = "gan"',
-        f"bands = {json.dumps(RGB)}",
+        f"bands = {json.dumps(PICTURE)}",
     ]
     chosen = {"sar2opt": sar2opt, "cloud_removal": cloud_removal}
     if _settings("cloud_removal", cloud_removal)["generator"]["fill"] == "cloud":

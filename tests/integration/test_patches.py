@@ -11,7 +11,8 @@ import pytest
 from affine import Affine
 
 from cloudfree.synthetic import SyntheticScenes
-from cloudfree.train.pairs import LeakageError, check_leakage, read_pairs
+from cloudfree.train.pairs import LeakageError, check_leakage
+from cloudfree.train.readers import read_pairs
 from tests.integration.products import make, open_raw
 
 SIDE = 32

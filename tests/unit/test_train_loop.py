@@ -19,8 +19,8 @@ from cloudfree.config import build, read_toml
 from cloudfree.errors import RequestError, SettingsError
 from cloudfree.train.averaging import AveragedGenerator
 from cloudfree.train.loop import Trainer
-from cloudfree.train.pairs import read_pairs
 from cloudfree.train.prepare import load_translator, prepare, translate_unseen
+from cloudfree.train.readers import read_pairs
 from cloudfree.train.settings import TrainSettings
 from tests.pairs import write_pairs
 

@@ -8,15 +8,8 @@ import rasterio
 from PIL import Image
 
 from cloudfree.errors import RequestError
-from cloudfree.train.pairs import (
-    LeakageError,
-    check_leakage,
-    cut_windows,
-    read_clouds,
-    read_pairs,
-    split_folds,
-    standardise,
-)
+from cloudfree.train.pairs import LeakageError, check_leakage, cut_windows, split_folds
+from cloudfree.train.readers import read_clouds, read_pairs, standardise
 
 H, W = 24, 40
 
