@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -223,13 +224,13 @@ class Trainer:
 
     def start_from(self, weights: Path) -> None:
         """Begin with the generator of another training or bundle instead of random weights."""
-        state = load_file(weights)
-        for network in (self.generator, self.average.network):
-            try:
-                network.load_state_dict(state)
-            except RuntimeError as error:
-                reason = " ".join(str(error).split()[:20])
-                raise RequestError(f"{weights} does not fit these settings: {reason}") from None
+        try:
+            state = load_file(weights)
+            self.generator.load_state_dict(state)
+            self.average.network.load_state_dict(state)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split()[:20])
+            raise RequestError(f"{weights} does not fit these settings: {reason}") from None
 
     def load(self) -> None:
         """Go on from ``last.pt``."""

@@ -1,4 +1,6 @@
-"""Readers of every layout of pairs that the project knows, told apart by what is in the folder:
+"""Readers of every layout of pairs that the project knows.
+
+They are told apart by what is in the folder:
 
 * ``ROIs*/s1_N/*.png`` with ``s2_N``: SEN1-2 as published; one ROI and N is one scene.
 * ``SCENE/s1/*`` with ``s2/*``: larger pairs (colour: VH amplitude and known DN) or pairs with only

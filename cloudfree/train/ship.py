@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from cloudfree.errors import BundleError
@@ -26,7 +26,6 @@ def ship(
     Weights become half precision; statistics of normalisation stay as they are. Raises
     BundleError where a file is not of the training that its role needs.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lines = [
         f'name = "{name}"',
         f'version = "{version}"',
@@ -42,6 +41,7 @@ def ship(
     if sar2opt is not None and sar2opt.with_name(REFERENCE).exists():
         reference = json.loads(sar2opt.with_name(REFERENCE).read_text(encoding="utf-8"))
         lines += ["", "[reference]", *(f"{key} = {value}" for key, value in reference.items())]
+    folder.mkdir(parents=True, exist_ok=True)
     for role, file in trainings.items():
         target = folder / f"{role}.safetensors"
         save_file(_halve(load_file(file)), target)
@@ -56,7 +56,7 @@ def _settings(role: str, file: Path) -> dict[str, Any]:
     try:
         with safe_open(file, framework="pt") as weights:
             settings: dict[str, Any] = json.loads(weights.metadata()["settings"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise BundleError(f"{file} is not the result of a training: {error}") from None
     if settings["task"] != role:
         raise BundleError(f"{file} is of task {settings['task']}; give one of {role}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cloudfree.bundle import open_bundle
+from cloudfree.bundle import GOLDEN_TOLERANCE, check_golden, open_bundle
 from cloudfree.errors import BundleError
 from cloudfree.train.loop import build_network
 from cloudfree.train.settings import GeneratorSettings, TrainSettings
@@ -65,3 +66,37 @@ def test_only_the_papers_fill_leaves_the_cloud_in_the_picture(
     cloud_removal = train(tmp_path, "cloud_removal", fill)
     ship(tmp_path / "b", name="b", version="1", cloud_removal=cloud_removal, sar2opt=sar2opt)
     assert open_bundle(str(tmp_path / "b")).contract.shows_cloud is shows_cloud
+
+
+def test_the_command_writes_a_whole_bundle(
+    tmp_path: Path, cloudfree: Callable[..., tuple[int, str, str]]
+) -> None:
+    sar2opt, cloud_removal = (train(tmp_path, task) for task in TASKS)
+    reference = {"mean_colour": [0.1, 0.2, 0.3], "regression": [[0.5, 0.25, 0.125]] * 7}
+    (tmp_path / "reference.json").write_text(json.dumps(reference))
+    out = tmp_path / "b"
+    code, printed, _ = cloudfree(
+        "bundle", "--sar2opt", sar2opt, "--cloud-removal", cloud_removal,
+        "--name", "b", "--version", "2", "--out", out,
+    )  # fmt: skip
+    assert code == 0
+    assert f"--model {out}" in printed
+    bundle = open_bundle(str(out))
+    assert bundle.contract.reference is not None
+    assert bundle.contract.reference.mean_colour == (0.1, 0.2, 0.3)
+    assert bundle.contract.reference.regression[6] == (0.5, 0.25, 0.125)
+    assert check_golden(bundle) < GOLDEN_TOLERANCE
+
+
+def test_the_command_names_a_file_that_is_no_training(
+    tmp_path: Path, cloudfree: Callable[..., tuple[int, str, str]]
+) -> None:
+    (tmp_path / "no.safetensors").write_bytes(b"nothing")
+    code, _, error = cloudfree(
+        "bundle", "--cloud-removal", tmp_path / "no.safetensors",
+        "--name", "b", "--version", "2", "--out", tmp_path / "b",
+    )  # fmt: skip
+    assert code == 2
+    assert len(error.strip().splitlines()) == 1
+    assert "not the result of a training" in error
+    assert not (tmp_path / "b").exists()
