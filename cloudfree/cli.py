@@ -219,18 +219,26 @@ Example: patches of two areas, then a training on them:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
 @click.option(
     "--size-px",
-    type=click.IntRange(min=16),
+    type=int,
     default=256,
     show_default=True,
-    help="Side of a patch; a multiple of 8.",
+    help="Side of a patch; a multiple of 8, not below what the training cuts.",
 )
-def patches_command(out: Path, size_px: int, as_json: bool, **options: Any) -> None:
+@click.option(
+    "--max-cloud",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Largest hidden share of a patch; where above 0, cloud passes for ground.",
+)
+def patches_command(
+    out: Path, size_px: int, max_cloud: float, as_json: bool, **options: Any
+) -> None:
     """Cut clear pairs of radar and optical patches for training, as a run reads scenes."""
-    from cloudfree.patches import cut_patches
+    from cloudfree.patches import PatchChoice, cut_patches
 
-    if size_px % 8:
-        raise RequestError(f"--size-px is {size_px}; give a multiple of 8")
-    counts = cut_patches(_request(options), out, size_px, Bars())
+    choice = PatchChoice(size_px=size_px, max_cloud=max_cloud)
+    counts = cut_patches(_request(options), out, choice, Bars())
     if as_json:
         click.echo(json.dumps(counts, indent=1))
         return
@@ -262,7 +270,12 @@ Examples:
     required=True,
     help="Folder of pairs with truth, or one that holds val.",
 )
-@click.option("--model", help="Name of a built-in model or folder of a bundle.")
+@click.option(
+    "--model",
+    default="small",
+    show_default=True,
+    help="Name of a built-in model or folder of a bundle.",
+)
 @click.option(
     "--clouds",
     type=click.Path(path_type=Path),
@@ -295,7 +308,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def evaluate_command(
     data: Path,
-    model: str | None,
+    model: str,
     clouds: Path | None,
     seed: int,
     cover: str,
@@ -319,8 +332,7 @@ def evaluate_command(
     except ValueError:
         raise RequestError(f"--cover is {cover!r}; give two shares such as 0.2,0.6") from None
     settings = EvaluationSettings(seed=seed, clouds=CloudSettings(cover=(low, high), overcast=0.0))
-    name = model or RunSettings().restoration.model
-    figures = evaluate(data, name, settings, Bars(), clouds=clouds, sheet=sheet)
+    figures = evaluate(data, model, settings, Bars(), clouds=clouds, sheet=sheet)
     click.echo(json.dumps(figures, indent=1) if as_json else as_text(figures))
 
 

@@ -22,7 +22,7 @@ from cloudfree.errors import RequestError
 from cloudfree.gan import TwoGans
 from cloudfree.progress import Progress
 from cloudfree.restoration import restore_alone
-from cloudfree.train.baselines import ColourRegression, fill_baselines
+from cloudfree.train.baselines import ColourRegression, fill_without_network
 from cloudfree.train.loop import join
 from cloudfree.train.pairs import Pair, cut_windows
 from cloudfree.train.readers import read_clouds, read_pairs
@@ -167,17 +167,12 @@ class Judged:
 
     def fills(self) -> Figures:
         """Return the figures of cloudy pictures as they are, and of what needs no network."""
-
-        def fill(few: list[Window], name: str) -> Tensor:
-            batch = join(few)
-            return fill_baselines(batch.cloudy, ~batch.made, batch.radar)[name]
-
         walk = Baseline(contract=open_bundle("baseline").contract)
         rows: dict[str, Restore] = {
             "cloudy": lambda few: join(few).cloudy,
-            "mean_colour": lambda few: fill(few, "mean"),
-            "inpainting": lambda few: fill(few, "inpaint"),
-            "regression": lambda few: fill(few, "regression"),
+            "mean_colour": lambda few: fill_without_network(join(few), "mean"),
+            "inpainting": lambda few: fill_without_network(join(few), "inpaint"),
+            "regression": lambda few: fill_without_network(join(few), "regression"),
             "baseline": lambda few: torch.from_numpy(restore(walk, few)),
         }
         return {name: self.by(name, restored) for name, restored in rows.items()}

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from cloudfree.errors import NoSceneError, StoreError
+from cloudfree.errors import (
+    AoiError,
+    NoSceneError,
+    OutputError,
+    ReadError,
+    RequestError,
+    SettingsError,
+    StoreError,
+)
 from cloudfree.grid import GridPlan
 from cloudfree.measure import measure_pair
 from cloudfree.observe import observe
 from cloudfree.plan import Plan, Request, make_plan
-from cloudfree.progress import Progress
+from cloudfree.progress import Advance, Progress
 from cloudfree.restoration import Observation, PairModel, cut_windows
 from cloudfree.scenes import Step
 from cloudfree.timing import Stopwatch
-from cloudfree.types import Model
+from cloudfree.types import Masks, Model
 
-BLOCK_PATCHES = 8
-"""Patches are read in blocks of this many a side."""
+logger = logging.getLogger(__name__)
+
+BLOCK_PX = 2048
+"""Patches are read in blocks of about this side, as a run reads chunks."""
+_WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +50,37 @@ class Block:
     """Row and column on the lattice of the CRS -> where in the block."""
 
 
-def cut_patches(request: Request, out: Path, size_px: int, progress: Progress) -> Counter[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchChoice:
+    """Which patches are cut."""
+
+    size_px: int
+    """Side of a patch; a multiple of 8."""
+    max_cloud: float
+    """Largest share of a patch that may be hidden."""
+
+    def __post_init__(self) -> None:
+        if self.size_px < 16 or self.size_px % 8:
+            raise SettingsError(f"size_px is {self.size_px}; give a multiple of 8 from 16")
+        if not 0 <= self.max_cloud <= 1:
+            raise SettingsError(f"max_cloud is {self.max_cloud}; give a share from 0 to 1")
+
+
+def cut_patches(
+    request: Request, out: Path, choice: PatchChoice, progress: Progress
+) -> Counter[str]:
     """Write ``out/SCENE/DATE_ROW_COL.npz`` for every clear patch, return how many there were.
 
     Patches lie side by side on a lattice that starts at (0, 0) of the CRS, wholly in the area, and
-    every pixel is seen, in one optical and one radar scene. Each file holds ``optical`` (band, y,
+    every pixel is valid, in one optical and one radar scene. Each file holds ``optical`` (band, y,
     x) and ``radar`` (1, y, x) in half precision, in [-1, 1] as a model gets them, ``bands``,
-    ``polarization``, ``low_dn`` and ``high_dn`` (what -1 and 1 show of each band), ``scene``,
-    ``time``, ``place``, ``crs`` and ``transform``. The answer counts ``kept`` and, by reason, what
-    was not. Raises NoSceneError where no step has radar.
+    ``polarizations`` (of the radar's channels), ``low_dn`` and ``high_dn`` (what -1 and 1 show of
+    each band), ``scene``, ``time``, ``place``, ``crs`` and ``transform``. Hidden pixels, where
+    ``choice`` allows some, show the cloud: nothing else is known there.
+
+    The answer counts ``kept`` and, by reason, what was not. Doing it again writes the same bytes.
+    Raises a RequestError of one line where nothing can be cut or a scene cannot be read,
+    StoreError where the disk fails.
     """
     plan = make_plan(request)
     steps = [step for step in plan.steps if step.radar]
@@ -55,19 +89,31 @@ def cut_patches(request: Request, out: Path, size_px: int, progress: Progress) -
             f"no radar within {request.settings.scenes.sar_days:g} days of {request.date}: there "
             "is nothing to pair. Raise --sar-days or choose another date"
         )
-    model = plan.bundle.load()
     halo_px = math.ceil(request.settings.masks.dilation_m / plan.grid.resolution_m)
-    blocks = list(find_blocks(plan.grid, size_px, halo_px))
-    counts: Counter[str] = Counter({"kept": 0})
+    blocks = list(find_blocks(plan.grid, choice.size_px, halo_px))
     places = sum(len(block.places) for block in blocks)
-    with progress.track("cut patches", len(steps) * places, "patches") as advance:
-        for step in steps:
-            cutter = Cutter(plan, step, model, out)
-            for block in blocks:
-                observation, _ = observe(step, block.geobox, request.settings, Stopwatch())
-                for at, place in block.places.items():
-                    counts[cutter.cut(observation, at, place, block.geobox[place])] += 1
-                    advance(1)
+    if not places:
+        raise AoiError(
+            f"the area holds no whole patch of {choice.size_px} px "
+            f"({choice.size_px * plan.grid.resolution_m:g} m); give a larger one or lower --size-px"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to --out {out}: {error.strerror}") from None
+    counts: Counter[str] = Counter({"kept": 0})
+    if len(steps) < len(plan.steps):
+        counts["no radar"] = places * (len(plan.steps) - len(steps))
+    model = plan.bundle.load()
+    try:
+        with progress.track("cut patches", len(steps) * places, "patches") as advance:
+            for step in steps:
+                cutter = Cutter(plan, step, model, out, choice)
+                for block in blocks:
+                    counts.update(cutter.cut_block(block, advance))
+    except ReadError as error:
+        raise RequestError(f"{error}. Mend the catalog or choose another date") from None
+    logger.info("patches.cut_patches: %s in %s", dict(counts), out)
     return counts
 
 
@@ -79,10 +125,11 @@ def find_blocks(grid: GridPlan, size_px: int, halo_px: int) -> Iterator[Block]:
     first_row, last_row = math.floor(-top / side_m), math.ceil(-bottom / side_m)
     whole = grid.geobox
     shapely.prepare(grid.area)
-    steps = range(first_row, last_row, BLOCK_PATCHES), range(first_col, last_col, BLOCK_PATCHES)
-    for row, col in itertools.product(*steps):
-        rows = range(row, min(row + BLOCK_PATCHES, last_row))
-        cols = range(col, min(col + BLOCK_PATCHES, last_col))
+    a_side = max(BLOCK_PX // size_px, 1)
+    corners = range(first_row, last_row, a_side), range(first_col, last_col, a_side)
+    for row, col in itertools.product(*corners):
+        rows = range(row, min(row + a_side, last_row))
+        cols = range(col, min(col + a_side, last_col))
         places = {
             (r, c): (_span(r - row, size_px, halo_px), _span(c - col, size_px, halo_px))
             for r, c in itertools.product(rows, cols)
@@ -111,8 +158,22 @@ class Cutter:
     model: Model
     """Whose contract says how patches are shown."""
     out: Path
+    choice: PatchChoice
     pairs: dict[tuple[int, int], PairModel] = field(default_factory=dict)
     """Pairs of an optical and a radar scene that were measured, by their codes."""
+
+    def cut_block(self, block: Block, advance: Advance) -> Counter[str]:
+        """Write the patches of a block; how many are "kept" and, by reason, how many not."""
+        observation, _ = observe(self.step, block.geobox, self.plan.settings, Stopwatch())
+        counts: Counter[str] = Counter()
+        for at, place in block.places.items():
+            patch = _crop(observation, place)
+            reason = _reject(patch, self.choice)
+            if reason is None:
+                self.write(patch, at, block.geobox[place])
+            counts[reason or "kept"] += 1
+            advance(1)
+        return counts
 
     def pair(self, optical: int, radar: int) -> PairModel:
         """Return a pair of scenes as measured in row 5, each once."""
@@ -129,23 +190,14 @@ class Cutter:
             self.pairs[optical, radar] = statistics.pair(self.model, bands)
         return self.pairs[optical, radar]
 
-    def cut(
-        self, observation: Observation, at: tuple[int, int], place: tuple[slice, slice], box: GeoBox
-    ) -> str:
-        """Write the patch ``at`` a row and column, which covers ``box``; "kept", or why not."""
-        if observation.masks.made[place].any():
-            return "cloud"
-        if not observation.masks.seen[place].all():
-            return "nodata"
-        if not np.isfinite(observation.decibel[place]).all():
-            return "no radar"
-        owners = [np.unique(s[place]) for s in (observation.optical_scene, observation.radar_scene)]
-        if len(owners[0]) > 1 or len(owners[1]) > 1:
-            return "several scenes"
-        pair = self.pair(int(owners[0][0]), int(owners[1][0]))
-        optical, radar, _ = cut_windows(observation, [place], pair)
-        scene = self.step.optical[int(owners[0][0]) - 1]
+    def write(self, patch: Observation, at: tuple[int, int], box: GeoBox) -> None:
+        """Write a patch that lies ``at`` a row and column of the lattice and covers ``box``."""
+        optical_code, radar_code = int(patch.optical_scene[0, 0]), int(patch.radar_scene[0, 0])
+        pair, scene = self.pair(optical_code, radar_code), self.step.optical[optical_code - 1]
+        shown = replace(patch.masks, seen=patch.masks.seen | patch.masks.made)
+        optical, radar, _ = cut_windows(replace(patch, masks=shown), [_WHOLE], pair)
         stretch = pair.optical.of_bands(list(pair.bands))
+        epsg, bands = self.plan.grid.epsg, self.plan.settings.grid.bands
         file = self.out / scene.id / f"{self.step.time:%Y-%m-%d}_{at[0]}_{at[1]}.npz"
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -153,16 +205,40 @@ class Cutter:
                 file,
                 optical=optical[0].astype(np.float16),
                 radar=radar[0].astype(np.float16),
-                bands=np.array([self.plan.settings.grid.bands[index] for index in pair.bands]),
-                polarization=np.array(self.step.polarization),
+                bands=np.array([bands[index] for index in pair.bands]),
+                polarizations=np.array([self.step.polarization]),
                 low_dn=np.array(stretch.low, np.float32),
                 high_dn=np.array(stretch.high, np.float32),
                 scene=np.array(scene.id),
                 time=np.array(f"{self.step.time:%Y-%m-%dT%H:%M:%SZ}"),
-                place=np.array(f"{self.plan.grid.epsg}_{optical.shape[-1]}_{at[0]}_{at[1]}"),
-                crs=np.array(f"EPSG:{self.plan.grid.epsg}"),
+                place=np.array(f"{epsg}_{self.choice.size_px}_{at[0]}_{at[1]}"),
+                crs=np.array(f"EPSG:{epsg}"),
                 transform=np.array(tuple(box.affine)[:6]),
             )
         except OSError as error:
             raise StoreError(f"cannot write {file}: {error.strerror}. Free some space") from None
-        return "kept"
+
+
+def _crop(observation: Observation, place: tuple[slice, slice]) -> Observation:
+    """Return what is observed at a place."""
+    return Observation(
+        reflectance=observation.reflectance[:, *place],
+        masks=Masks(seen=observation.masks.seen[place], made=observation.masks.made[place]),
+        decibel=observation.decibel[place],
+        optical_scene=observation.optical_scene[place],
+        radar_scene=observation.radar_scene[place],
+    )
+
+
+def _reject(patch: Observation, choice: PatchChoice) -> str | None:
+    """Return why a patch is left out; None where it is kept."""
+    masks = patch.masks
+    if masks.made.mean() > choice.max_cloud:
+        return "cloud"
+    if not (masks.seen | masks.made).all():
+        return "nodata"
+    if not np.isfinite(patch.decibel).all():
+        return "no radar"
+    if np.ptp(patch.optical_scene) > 0 or np.ptp(patch.radar_scene) > 0:
+        return "several scenes"
+    return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cloudfree.gan.fill import fill_hidden, radar_guides
+from cloudfree.gan.fill import Fill, fill_hidden, radar_guides
 from cloudfree.train.batches import Batch
 
 
@@ -50,14 +50,9 @@ def mean_colour(batches: list[Batch]) -> Tensor:
     return (torch.stack(shown).sum(0) / torch.stack(count).sum()).view(1, -1, 1, 1)
 
 
-def fill_baselines(cloudy: Tensor, seen: Tensor, radar: Tensor) -> dict[str, Tensor]:
-    """Return the cloudy pictures, restored by the fills that need no network."""
-    guides = radar_guides(radar)
-    return {
-        "mean": fill_hidden(cloudy, seen, guides, "mean"),
-        "inpaint": fill_hidden(cloudy, seen, guides, "inpaint"),
-        "regression": fill_hidden(cloudy, seen, guides, "regression"),
-    }
+def fill_without_network(batch: Batch, fill: Fill) -> Tensor:
+    """Return cloudy pictures under a fill that needs no network."""
+    return fill_hidden(batch.cloudy, ~batch.made, radar_guides(batch.radar), fill)
 
 
 def _design(radar: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from cloudfree.errors import RequestError
 from cloudfree.gan import Discriminator, build_generator, init_weights
 from cloudfree.gan.removal import BANDS_OF, CloudRemoval
 from cloudfree.train.averaging import AveragedGenerator
-from cloudfree.train.baselines import fill_baselines
+from cloudfree.train.baselines import fill_without_network
 from cloudfree.train.batches import Batch, PatchSource, hide_untaught
 from cloudfree.train.curves import Curve, open_board
 from cloudfree.train.losses import adversarial_loss, generator_loss
@@ -198,7 +198,7 @@ class Trainer:
         columns = [batch.radar, self.restore(windows), batch.truth]
         if self.settings.task == "cloud_removal":
             translated = [batch.translated] if batch.translated.shape[1] else []
-            baseline = fill_baselines(batch.cloudy, ~batch.made, batch.radar)["regression"]
+            baseline = fill_without_network(batch, "regression")
             columns = [batch.cloudy, *translated, baseline, *columns]
         return columns
 

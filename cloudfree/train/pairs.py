@@ -1,4 +1,4 @@
-"""Pairs of radar and optical pictures: what they are, how they are split and cut.
+"""Pairs of radar and optical pictures: what they are, how they are scaled, split and cut.
 
 Optical pictures are in [-1, 1]; the radar is one standardised channel, (dB - mean) / (2.5 std) of
 its scene, clipped to [-1, 1]. ``train.readers`` reads them.
@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloudfree.errors import RequestError
-from cloudfree.types import BoolArray, Float32Array
+from cloudfree.types import AnyArray, BoolArray, Float32Array
 
 Half = NDArray[np.float16]
+
+STANDARD_DEVIATIONS = 2.5
+"""Radar this many standard deviations from its mean is -1 or 1, as in SEN1-2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,3 +112,22 @@ def cut_windows(pairs: Iterable[Pair], size_px: int) -> list[Pair]:
                     )
                 )
     return windows
+
+
+def standardise(
+    radar_db: AnyArray, mean: float | None = None, std: float | None = None
+) -> Float32Array:
+    """Return (dB - mean) / (2.5 std) in [-1, 1]; mean and std are the array's own if not given."""
+    mean = float(radar_db.mean(dtype=np.float64)) if mean is None else mean
+    std = float(radar_db.std(dtype=np.float64)) if std is None else std
+    deviations = (radar_db - mean) / max(std, 1e-6)
+    standardised: Float32Array = np.clip(deviations / STANDARD_DEVIATIONS, -1, 1).astype(np.float32)
+    return standardised
+
+
+def stretch(dn: AnyArray, low_dn: Float32Array, high_dn: Float32Array) -> Float32Array:
+    """Return (band, y, x) digital numbers as a picture: low is -1, high is 1, clipped."""
+    low, high = low_dn[:, None, None], high_dn[:, None, None]
+    shares = (dn - low) / np.maximum(high - low, 1)
+    picture: Float32Array = np.clip(2 * shares - 1, -1, 1).astype(np.float32)
+    return picture

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cloudfree.config import build
 from cloudfree.errors import RequestError
-from cloudfree.train.baselines import ColourRegression, fill_baselines, mean_colour
+from cloudfree.train.baselines import ColourRegression, fill_without_network, mean_colour
 from cloudfree.train.batches import PatchSource
 from cloudfree.train.loop import Trainer, build_network, join
 from cloudfree.train.pairs import Half, Pair, check_leakage, cut_windows, split_folds
@@ -170,15 +170,10 @@ def score_references(
 
 def score_fills(windows: Sequence[Window]) -> dict[str, Scores]:
     """Return the scores of cloudy pictures as they are, filled, and as GAN1 gives them."""
-
-    def fill(few: list[Window], name: str) -> Tensor:
-        batch = join(few)
-        return fill_baselines(batch.cloudy, ~batch.made, batch.radar)[name]
-
     scores = {
-        "mean": score(windows, lambda few: fill(few, "mean")),
-        "inpaint": score(windows, lambda few: fill(few, "inpaint")),
-        "regression": score(windows, lambda few: fill(few, "regression")),
+        "mean": score(windows, lambda few: fill_without_network(join(few), "mean")),
+        "inpaint": score(windows, lambda few: fill_without_network(join(few), "inpaint")),
+        "regression": score(windows, lambda few: fill_without_network(join(few), "regression")),
         "cloudy": score(windows, lambda few: join(few).cloudy),
     }
     if windows[0].translated is not None:

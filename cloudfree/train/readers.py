@@ -16,20 +16,17 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
 
 from cloudfree.clouds import Cloud, clip_cloud
 from cloudfree.errors import RequestError
-from cloudfree.train.pairs import Pair
+from cloudfree.train.pairs import Pair, standardise, stretch
 from cloudfree.types import AnyArray, Float32Array
 
 log = logging.getLogger(__name__)
 
-STANDARD_DEVIATIONS = 2.5
-"""Radar this many standard deviations from its mean is -1 or 1, as in SEN1-2."""
 PERCENTILES = (0.5, 99.5)
 """Of a scene's clear pixels, shown as -1 and 1."""
 DN_PER_COUNT = 13.95
@@ -43,6 +40,8 @@ PICTURE = ("B04", "B03", "B02")
 """The picture's channels, in order."""
 RGB_BANDS = (4, 3, 2)
 """B04, B03, B02 in a SEN12MS-CR file, counted from 1."""
+PATCH_LAYERS = ("optical", "radar", "bands", "low_dn", "high_dn", "scene", "place")
+"""What is used of a file that ``cloudfree patches`` wrote."""
 
 
 class Problem(NamedTuple):
@@ -233,30 +232,55 @@ def _read_patches(folder: Path, problems: list[Problem]) -> list[Pair]:
     pairs = []
     for path in sorted(folder.glob("*/*.npz")):
         try:
-            with np.load(path, allow_pickle=False) as file:
-                patch = dict(file)
-            bands = [str(band) for band in patch["bands"]]
-            channels = [bands.index(band) for band in PICTURE]
-            pair = Pair(
-                name=f"{patch['scene']}_{path.stem}",
-                scene=str(patch["scene"]),
-                kind="patches",
-                radar=patch["radar"].astype(np.float16),
-                optical=patch["optical"][channels].astype(np.float16),
-                low_dn=patch["low_dn"][channels].astype(np.float32),
-                high_dn=patch["high_dn"][channels].astype(np.float32),
-                place=str(patch["place"]),
-            )
-        except (OSError, KeyError, ValueError, IndexError, EOFError, BadZipFile) as error:
+            pairs.append(_read_patch(path))
+        except (TypeError, ValueError) as error:
             problems.append(Problem(path, f"is no patch of {', '.join(PICTURE)}: {error}"))
-            continue
-        if pair.radar.shape[1:] != pair.optical.shape[1:]:
-            problems.append(
-                Problem(path, f"radar is {pair.radar.shape[1:]}, optical {pair.optical.shape[1:]}")
-            )
-            continue
-        pairs.append(pair)
     return pairs
+
+
+def _read_patch(path: Path) -> Pair:
+    """Return what ``cloudfree patches`` wrote; ValueError or TypeError for anything else."""
+    patch = _load_layers(path)
+    bands = [str(band) for band in patch["bands"].ravel()]
+    optical, radar = patch["optical"], patch["radar"]
+    missing = [band for band in PICTURE if band not in bands]
+    if missing:
+        raise ValueError(f"lacks {', '.join(missing)}, has {', '.join(bands)}")
+    for name, shape in (
+        ("optical", optical.shape[:1]),
+        ("low_dn", patch["low_dn"].shape),
+        ("high_dn", patch["high_dn"].shape),
+    ):
+        if shape != (len(bands),):
+            raise ValueError(f"{name} is of {shape} bands, {len(bands)} are named")
+    if optical.ndim != 3 or radar.shape != (1, *optical.shape[1:]):
+        raise ValueError(f"radar is {radar.shape}, optical {optical.shape}; one channel is used")
+    if not np.isfinite(optical).all() or not np.isfinite(radar).all():
+        raise ValueError("some pixels are not finite")
+    channels = [bands.index(band) for band in PICTURE]
+    return Pair(
+        name=f"{patch['scene']}_{path.stem}",
+        scene=str(patch["scene"]),
+        kind="patches",
+        radar=radar.astype(np.float16),
+        optical=optical[channels].astype(np.float16),
+        low_dn=patch["low_dn"][channels].astype(np.float32),
+        high_dn=patch["high_dn"][channels].astype(np.float32),
+        place=str(patch["place"]),
+    )
+
+
+def _load_layers(path: Path) -> dict[str, AnyArray]:
+    """Return the arrays of a patch; ValueError where one is missing or the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            layers = dict(file)
+    except Exception as error:  # of a damaged file: from zlib.error to SyntaxError
+        raise ValueError(f"it cannot be read: {' '.join(str(error).split())}") from error
+    missing = [name for name in PATCH_LAYERS if name not in layers]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    return layers
 
 
 def _read_pictures(
@@ -298,22 +322,3 @@ def _read_tif(path: Path, bands: tuple[int, ...]) -> Float32Array:
         except rasterio.errors.RasterioError as error:
             raise OSError(f"{path.name} cannot be read: {error}") from None
     return pixels
-
-
-def standardise(
-    radar_db: AnyArray, mean: float | None = None, std: float | None = None
-) -> Float32Array:
-    """Return (dB - mean) / (2.5 std) in [-1, 1]; mean and std are the array's own if not given."""
-    mean = float(radar_db.mean(dtype=np.float64)) if mean is None else mean
-    std = float(radar_db.std(dtype=np.float64)) if std is None else std
-    deviations = (radar_db - mean) / max(std, 1e-6)
-    standardised: Float32Array = np.clip(deviations / STANDARD_DEVIATIONS, -1, 1).astype(np.float32)
-    return standardised
-
-
-def stretch(dn: AnyArray, low_dn: Float32Array, high_dn: Float32Array) -> Float32Array:
-    """Return (band, y, x) digital numbers as a picture: low is -1, high is 1, clipped."""
-    low, high = low_dn[:, None, None], high_dn[:, None, None]
-    shares = (dn - low) / np.maximum(high - low, 1)
-    picture: Float32Array = np.clip(2 * shares - 1, -1, 1).astype(np.float32)
-    return picture

@@ -1,4 +1,4 @@
-"""Readers: every layout, its normalisation, its problems, and the splits."""
+"""Readers: every layout, its normalisation and its problems."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import rasterio
 from PIL import Image
 
 from cloudfree.errors import RequestError
-from cloudfree.train.pairs import LeakageError, check_leakage, cut_windows, split_folds
-from cloudfree.train.readers import read_clouds, read_pairs, standardise
+from cloudfree.train.pairs import standardise
+from cloudfree.train.readers import read_clouds, read_pairs
 
 H, W = 24, 40
 
@@ -130,39 +130,6 @@ def test_unknown_layout_is_refused(tmp_path: Path) -> None:
         read_pairs(tmp_path)
 
 
-def test_shared_scenes_and_equal_pictures_are_leaks(tmp_path: Path) -> None:
-    write_sen12(tmp_path / "a", 8, 1, seed=0)
-    write_sen12(tmp_path / "b", 8, 2, seed=5)
-    write_sen12(tmp_path / "c", 9, 3, seed=0)
-    write_sen12(tmp_path / "d", 9, 4, seed=9)
-    a, b, c, d = (read_pairs(tmp_path / name)[0] for name in "abcd")
-    with pytest.raises(LeakageError, match="ROIs1970_fall_8"):
-        check_leakage(a, b)
-    with pytest.raises(LeakageError, match="is ROIs1970_fall_s1_9_p3"):
-        check_leakage(a, c)
-    check_leakage(a, d)
-
-
-def test_folds_hold_each_scene_once(tmp_path: Path) -> None:
-    for number, patches in ((1, 5), (2, 3), (3, 2), (4, 1)):
-        for patch in range(patches):
-            write_sen12(tmp_path, number, patch, seed=17 * number + patch)
-    pairs, _ = read_pairs(tmp_path)
-    folds = split_folds(pairs, 2)
-    sizes = [sum(pair.scene in fold for pair in pairs) for fold in folds]
-    assert sorted(scene for fold in folds for scene in fold) == sorted({p.scene for p in pairs})
-    assert sorted(sizes) == [5, 6]
-    assert split_folds(pairs[::-1], 2) == folds
-
-
-def test_windows_do_not_overlap(tmp_path: Path) -> None:
-    write_sen12(tmp_path, 8, 1, seed=0)
-    (pair,), _ = read_pairs(tmp_path)
-    windows = cut_windows([pair], 16)
-    assert [window.name for window in windows] == [f"{pair.name}_0_0", f"{pair.name}_0_16"]
-    np.testing.assert_array_equal(windows[1].optical, pair.optical[:, :16, 16:32])
-
-
 def test_clouds_come_from_thick_pairs_as_rgb(tmp_path: Path) -> None:
     clear = np.full((3, H, W), 1000, np.uint16)
     cloudy = clear.copy()
@@ -173,3 +140,81 @@ def test_clouds_come_from_thick_pairs_as_rgb(tmp_path: Path) -> None:
     write_tif(tmp_path / "b_cloudy.tif", clear + 50)
     (cloud,) = read_clouds(tmp_path)
     np.testing.assert_allclose(cloud.texture_dn[:, 5, 20], [5000, 6000, 7000])
+
+
+def write_patch(path: Path, **other: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Write a patch as ``cloudfree patches`` does, four bands, with some of it replaced."""
+    rng = np.random.default_rng(9)
+    patch: dict[str, np.ndarray | None] = {
+        "optical": rng.uniform(-1, 1, (4, H, W)).astype(np.float16),
+        "radar": rng.uniform(-1, 1, (1, H, W)).astype(np.float16),
+        "bands": np.array(["B02", "B08", "B03", "B04"]),
+        "polarizations": np.array(["vh"]),
+        "low_dn": np.array([100, 800, 200, 300], np.float32),
+        "high_dn": np.array([1100, 4800, 1200, 1300], np.float32),
+        "scene": np.array(path.parent.name),
+        "place": np.array("32632_24_-9_5"),
+        **other,
+    }
+    kept = {name: layer for name, layer in patch.items() if layer is not None}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **kept)
+    return kept
+
+
+def test_patches_give_red_green_blue_by_name(tmp_path: Path) -> None:
+    patch = write_patch(tmp_path / "S2A_T33/2024-06-15_-9_5.npz")
+    (pair,), problems = read_pairs(tmp_path)
+    assert not problems
+    assert (pair.kind, pair.scene, pair.place) == ("patches", "S2A_T33", "32632_24_-9_5")
+    assert pair.has_colour
+    np.testing.assert_array_equal(pair.optical, patch["optical"][[3, 2, 0]])
+    np.testing.assert_array_equal(pair.radar, patch["radar"])
+    np.testing.assert_array_equal(pair.low_dn, [300, 200, 100])
+    np.testing.assert_array_equal(pair.high_dn, [1300, 1200, 1100])
+
+
+def test_the_scene_of_a_patch_is_the_stored_one(tmp_path: Path) -> None:
+    write_patch(tmp_path / "moved/a.npz", scene=np.array("S2B_T31"))
+    (pair,), _ = read_pairs(tmp_path)
+    assert pair.scene == "S2B_T31"
+
+
+UNFIT_PATCHES = {
+    "a missing band": ({"bands": np.array(["B02", "B08", "B03", "B05"])}, "lacks B04"),
+    "missing layers": ({"radar": None, "place": None}, "lacks radar, place"),
+    "a narrower radar": ({"radar": np.zeros((1, H, W - 8), np.float16)}, "radar is"),
+    "two polarisations": ({"radar": np.zeros((2, H, W), np.float16)}, "one channel"),
+    "a band without name": ({"bands": np.array(["B02", "B03", "B04"])}, "optical is of"),
+    "a lost stretch": ({"low_dn": np.zeros(3, np.float32)}, "low_dn is of"),
+    "holes": ({"radar": np.full((1, H, W), np.nan, np.float16)}, "not finite"),
+    "nameless bands": ({"bands": np.array(4)}, "lacks B04, B03, B02"),
+    "text": ({"optical": np.full((4, H, W), "x")}, "is no patch"),
+    "pickled objects": ({"scene": np.array([{}], dtype=object)}, "allow_pickle"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT_PATCHES)
+def test_unfit_patches_are_problems(case: str, tmp_path: Path) -> None:
+    other, hint = UNFIT_PATCHES[case]
+    write_patch(tmp_path / "scene/good.npz")
+    write_patch(tmp_path / "scene/unfit.npz", **other)
+    pairs, problems = read_pairs(tmp_path)
+    assert [pair.name for pair in pairs] == ["scene_good"]
+    assert [problem.path.name for problem in problems] == ["unfit.npz"]
+    assert hint in problems[0].reason
+    with pytest.raises(RequestError, match="1 of the files"):
+        read_pairs(tmp_path, on_problem="refuse")
+
+
+def test_damaged_patches_are_problems_wherever_the_damage_is(tmp_path: Path) -> None:
+    write_patch(tmp_path / "scene/good.npz")
+    write_patch(tmp_path / "scene/spoilt.npz")
+    whole = (tmp_path / "scene/spoilt.npz").read_bytes()
+    flipped = [whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in range(100, 600)]
+    np.save(tmp_path / "array.npy", np.ones(3))
+    for content in (b"", whole[:9], whole[:-30], (tmp_path / "array.npy").read_bytes(), *flipped):
+        (tmp_path / "scene/spoilt.npz").write_bytes(content)
+        pairs, problems = read_pairs(tmp_path)
+        assert [pair.name for pair in pairs] == ["scene_good"]
+        assert [problem.path.name for problem in problems] == ["spoilt.npz"]
