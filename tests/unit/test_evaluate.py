@@ -82,9 +82,9 @@ def test_the_object_has_every_key_and_is_deterministic(
     assert {"psnr", "ssim", "n"} <= figures["sar2opt"].keys()
     wanted = {"psnr", "ssim", "psnr_cloudy", "psnr_clear", "mae", "sam", "n", "interval"}
     assert wanted <= figures["cloud_removal"].keys()
-    assert figures["baselines"]["sar2opt"].keys() == {"mean_colour", "regression"}  # type: ignore[attr-defined]
+    assert figures["baselines"]["sar2opt"].keys() == {"mean_colour", "regression"}
     fills = {"cloudy", "mean_colour", "inpainting", "regression", "baseline"}
-    assert figures["baselines"]["cloud_removal"].keys() == fills  # type: ignore[attr-defined]
+    assert figures["baselines"]["cloud_removal"].keys() == fills
     assert figures["data"]["windows"] == 2
     assert evaluate(data, bundle, SETTINGS, Silent()) == figures
     assert evaluate(data, bundle, replace(SETTINGS, seed=4), Silent()) != figures
@@ -100,14 +100,14 @@ def test_the_mean_colour_scores_what_its_formula_says(
     for path in sorted((data / "val").glob("ROIs*/s2_*/*.png")):
         truth = (np.asarray(Image.open(path)) / 127.5 - 1).astype(np.float16).astype(np.float64)
         wanted.append(10 * np.log10(4 / ((truth - colour) ** 2).mean()))
-    given = scored["baselines"]["sar2opt"]["mean_colour"]  # type: ignore[index]
+    given = scored["baselines"]["sar2opt"]["mean_colour"]
     assert given["psnr"] == pytest.approx(np.mean(wanted), abs=1e-3)
 
 
 def test_a_model_does_not_see_what_the_walk_hides(data: Path, bundle: str) -> None:
     model = open_bundle(bundle).load()
     window = make_window()
-    brighter = replace(window, cloudy=torch.where(window.made, -0.3, window.cloudy))  # type: ignore[arg-type]
+    brighter = replace(window, cloudy=torch.where(window.made, -0.3, window.cloudy))
     np.testing.assert_array_equal(restore(model, [window]), restore(model, [brighter]))
 
 
@@ -115,7 +115,7 @@ def test_the_product_keeps_seen_pixels() -> None:
     window = make_window()
     candidate = np.zeros((3, 256, 256), np.float32)
     product = keep_seen(candidate, window)
-    seen: BoolArray = ~window.made.numpy()[0]  # type: ignore[union-attr]
+    seen: BoolArray = ~window.made.numpy()[0]
     assert np.abs(product - window.truth.numpy())[:, seen].max() < 2.1e-4
     assert np.abs(product - 1)[:, ~seen].min() > 0.1
 
@@ -124,7 +124,7 @@ def test_pixels_under_cloud_are_judged_apart(data: Path, bundle: str) -> None:
     """The cloudy picture as it is has its error under cloud and none elsewhere."""
     skies = CloudSettings(cover=(0.3, 0.3), overcast=0.0, shadow_light=(1.0, 1.0))
     figures = evaluate(data, bundle, replace(SETTINGS, clouds=skies), Silent())
-    cloudy = figures["baselines"]["cloud_removal"]["cloudy"]  # type: ignore[index]
+    cloudy = figures["baselines"]["cloud_removal"]["cloudy"]
     assert cloudy["psnr_clear"] > 30 > 15 > cloudy["psnr_cloudy"]
 
 
@@ -136,7 +136,7 @@ def test_intervals_come_from_blocks_not_pictures() -> None:
     many = summarise(eight, [block for block in "abc" for _ in range(8)], seed=0)
     assert alone["psnr"] == many["psnr"] == 13
     assert alone["interval"] == many["interval"]
-    low, high = alone["interval"]["psnr"]  # type: ignore[index]
+    low, high = alone["interval"]["psnr"]
     assert low < 11 < 15 < high
 
 
@@ -165,7 +165,7 @@ def test_neighbours_make_a_block() -> None:
 def test_baseline_has_no_sar2opt(data: Path) -> None:
     figures = evaluate(data, "baseline", SETTINGS, Silent())
     assert "sar2opt" not in figures
-    same = figures["baselines"]["cloud_removal"]["baseline"]  # type: ignore[index]
+    same = figures["baselines"]["cloud_removal"]["baseline"]
     assert figures["cloud_removal"] == same
 
 
