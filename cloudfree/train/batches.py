@@ -112,6 +112,9 @@ class PatchSource:
         gain = 1 + self.settings.radar_gain * rng.uniform(-1, 1)
         radar = radar * gain + self.settings.radar_offset * rng.uniform(-1, 1)
         radar = np.clip(radar, -1, 1).astype(np.float32)
+        truth, low_dn, high_dn = restretch(
+            truth, pair.low_dn, pair.high_dn, self.settings.stretch, rng
+        )
         valid = np.ones((1, side, side), bool)
         if rng.random() < self.settings.wedge_share:
             valid = draw_wedge(side, rng)
@@ -121,12 +124,31 @@ class PatchSource:
         if self.clouds is None:
             return radar, truth, valid, nothing, nothing.astype(bool), nothing
         sky = make_sky((side, side), 3, self.clouds, self.library, seed=seed, index=index)
-        cloudy = lay_sky(truth, sky, pair.low_dn, pair.high_dn)
+        cloudy = lay_sky(truth, sky, low_dn, high_dn)
         cloudy[np.broadcast_to(~valid, cloudy.shape)] = NODATA
         limit = self.settings.missed_alpha * rng.random()
         made = grow(sky.hidden_above(limit), MADE_GROWTH_PX)[None]
         translated = nothing if self.translated is None else take(self.translated[pair.name])
         return radar, truth, valid, cloudy, made & valid, translated
+
+
+def restretch(
+    picture: Float32Array,
+    low_dn: Float32Array,
+    high_dn: Float32Array,
+    most: float,
+    rng: np.random.Generator,
+) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """Return a picture (band, y, x) as another stretch shows it, and that stretch's limits.
+
+    Per band the gain is 1 +- ``most`` and the offset +- ``most``; clipped to [-1, 1].
+    """
+    gain = 1 + most * rng.uniform(-1, 1, len(picture)).astype(np.float32)
+    offset = most * rng.uniform(-1, 1, len(picture)).astype(np.float32)
+    shown = np.clip(gain[:, None, None] * picture + offset[:, None, None], -1, 1)
+    span = (high_dn - low_dn) / 2
+    low, high = (low_dn + span * ((end - offset) / gain + 1) for end in (-1, 1))
+    return shown, low.astype(np.float32), high.astype(np.float32)
 
 
 def draw_wedge(side: int, rng: np.random.Generator) -> BoolArray:

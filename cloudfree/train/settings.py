@@ -42,6 +42,9 @@ class PatchSettings:
     """Radar is multiplied by 1 +- this: standard deviations of scenes are estimates."""
     radar_offset: float = 0.1
     """And moved by +- this."""
+    stretch: float = 0.0
+    """Each band's gain is multiplied by 1 +- this, and its offset moved by +- this: scenes differ
+    in their stretch, and GAN2 has to take colour from what was seen, not from memory."""
     wedge_share: float = 0.1
     """Share of patches with a wedge of nodata: windows jut out of scenes."""
     missed_alpha: float = 0.0

@@ -10,7 +10,7 @@ import torch
 from cloudfree.clouds import CloudSettings, Sky
 from cloudfree.errors import RequestError
 from cloudfree.smoothing import gaussian
-from cloudfree.train.batches import NODATA, PatchSource, draw_wedge, grow, hide_untaught
+from cloudfree.train.batches import NODATA, PatchSource, draw_wedge, grow, hide_untaught, restretch
 from cloudfree.train.pairs import Pair
 from cloudfree.train.settings import PatchSettings
 
@@ -55,6 +55,26 @@ def test_radar_truth_and_translation_turn_together() -> None:
     assert torch.equal(batch.radar, batch.truth[:, :1])
     assert torch.equal(batch.translated, batch.truth)
     assert len({patch.numpy().tobytes() for patch in batch.truth}) > 10
+
+
+def test_another_stretch_shows_the_same_ground() -> None:
+    low, high = np.array([300, 500, 700], np.float32), np.array([2300, 3000, 4100], np.float32)
+    picture = np.random.default_rng(0).uniform(-1, 1, (3, 9, 7)).astype(np.float32)
+    shown, new_low, new_high = restretch(picture, low, high, 0.3, np.random.default_rng(5))
+
+    def to_dn(seen: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        span = (high - low)[:, None, None]
+        return low[:, None, None] + (seen + 1) / 2 * span
+
+    inside = np.abs(shown) < 1
+    assert 0.3 < inside.mean() < 1
+    assert np.abs(shown - picture).mean() > 0.05
+    np.testing.assert_allclose(
+        to_dn(shown, new_low, new_high)[inside], to_dn(picture, low, high)[inside], rtol=1e-4
+    )
+    same, *limits = restretch(picture, low, high, 0.0, np.random.default_rng(5))
+    np.testing.assert_array_equal(same, picture)
+    np.testing.assert_allclose(limits, [low, high], rtol=1e-6)
 
 
 def test_cloudy_pictures_differ_only_where_made() -> None:
