@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.fabric import Fabric
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -71,8 +72,11 @@ def prepare(
     clouds: Path | None = None,
     translators: Sequence[Path] = (),
     start: Path | None = None,
+    fabric: Fabric | None = None,
 ) -> Trainer:
     """Return a trainer, at the step that ``out`` holds, and write the baselines' scores there.
+
+    It trains on one device, the best there is, unless ``fabric`` has others.
 
     A training that is new begins with the weights in ``start``, if given.
     """
@@ -92,10 +96,11 @@ def prepare(
     source = PatchSource(training, shares, translated=translated, clouds=sky, library=library)
     windows = make_windows(validation, clouds=sky, library=library, translated=translated)
     known_windows = make_windows(known, clouds=sky, library=library, translated=translated, seed=1)
-    trainer = Trainer(settings, source, windows, out, known_windows)
+    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    trainer = Trainer(settings, source, windows, out, known_windows, fabric)
     if start is not None and trainer.step == 0:
         trainer.start_from(start)
-    if windows and not (out / "baselines.json").exists():
+    if windows and fabric.is_global_zero and not (out / "baselines.json").exists():
         if sky is None:
             colour, regression = fit_reference(source)
             baselines = score_references(windows, colour, regression)
