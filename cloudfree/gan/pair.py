@@ -70,8 +70,8 @@ def build_gans(contract: Contract, weights: Mapping[str, Mapping[str, Tensor]]) 
     unknown = sorted({removal.fill} - set(get_args(Fill)) | set(removal.inputs) - set(BANDS_OF))
     if unknown:
         raise ValueError(f"[cloud_removal] asks for unknown {', '.join(unknown)}")
-    translated = {"translated": len(contract.bands), "cloudy": len(contract.bands)}
-    bands_of = {**BANDS_OF, **translated}
+    optical = dict.fromkeys(("cloudy", "observed", "translated"), len(contract.bands))
+    bands_of = {**BANDS_OF, **optical}
     generator = build_generator(
         cast(Network, removal.generator),
         bands_in=sum(bands_of[name] for name in removal.inputs),

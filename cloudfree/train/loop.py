@@ -315,7 +315,7 @@ def make_condition(network: nn.Module, batch: Batch) -> Tensor:
         return batch.radar
     seen = batch.valid & ~batch.made
     filled = network.fill_in(batch.cloudy, seen, batch.radar, batch.translated)
-    return network.join(filled, seen, batch.radar, batch.translated)
+    return network.join(filled, batch.cloudy, seen, batch.radar, batch.translated)
 
 
 def has_bf16(device: str) -> bool:

@@ -33,7 +33,8 @@ def ship(
         f"bands = {json.dumps(PICTURE)}",
     ]
     chosen = {"sar2opt": sar2opt, "cloud_removal": cloud_removal}
-    if _settings("cloud_removal", cloud_removal)["generator"]["fill"] == "cloud":
+    chosen_inputs = _settings("cloud_removal", cloud_removal)["generator"]
+    if chosen_inputs["fill"] == "cloud" or "observed" in chosen_inputs["inputs"]:
         lines.append("shows_cloud = true")
     trainings = {role: file for role, file in chosen.items() if file is not None}
     for role, file in trainings.items():
