@@ -17,7 +17,7 @@ from lightning.fabric import Fabric
 
 from cloudfree.config import build, merge, read_toml
 from cloudfree.errors import RequestError
-from cloudfree.train.prepare import prepare
+from cloudfree.train.prepare import prepare, write_baselines
 from cloudfree.train.settings import TrainSettings
 
 
@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             start=chosen.start,
             fabric=fabric,
         )
+        write_baselines(trainer)
         trainer.run()
     except RequestError as error:
         sys.stderr.write(f"cloudfree: {error}\n")

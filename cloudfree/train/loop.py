@@ -85,6 +85,8 @@ class Trainer:
         curve = Curve(self.folder / "curve.csv", keep_until=self.step, board=board)
         scores = Curve(self.folder / "scores.csv", keep_until=self.step, board=board)
         last_step = min(steps, steps if until is None else until)
+        if self.step == 0 and self.fabric.is_global_zero:
+            self.show_batch()
         began, first = time.monotonic(), self.step
         while self.step < last_step:
             batch = self.draw(self.step)
@@ -113,6 +115,13 @@ class Trainer:
         number = step * devices + self.fabric.global_rank
         size = optimiser.batch // devices
         return self.source.draw(size, seed=optimiser.seed, step=number).to(self.fabric.device)
+
+    def show_batch(self) -> None:
+        """Write the first batch as a sheet, to be looked at: radar, cloudy, mask, truth."""
+        batch = self.draw(0)
+        layers = (batch.radar, batch.cloudy, 2 * batch.made.float() - 1, batch.truth)
+        columns = [layer for layer in layers if layer.shape[1]]
+        write_sheet(self.folder / "batch.png", columns)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """Update the discriminator, then the generator (eq. 5); return the unweighted losses."""

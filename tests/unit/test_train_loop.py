@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -20,7 +21,7 @@ from cloudfree.config import build, read_toml
 from cloudfree.errors import RequestError, SettingsError
 from cloudfree.train.averaging import AveragedGenerator
 from cloudfree.train.loop import Trainer
-from cloudfree.train.prepare import load_translator, prepare, translate_unseen
+from cloudfree.train.prepare import load_translator, prepare, translate_unseen, write_baselines
 from cloudfree.train.readers import read_pairs
 from cloudfree.train.settings import TrainSettings
 from tests.pairs import write_pairs
@@ -124,11 +125,15 @@ def test_generator_learns(pairs: Path, tmp_path: Path) -> None:
         patches={"size_px": 32},
         log={"score_every": 40, "save_every": 40},
     )
-    prepare(settings, [pairs], tmp_path / "out").run()
+    trainer = prepare(settings, [pairs], tmp_path / "out")
+    trainer.run()
+    write_baselines(trainer)
     with (tmp_path / "out/curve.csv").open() as file:
         l1 = [float(row["l1"]) for row in csv.DictReader(file)]
     assert np.mean(l1[-5:]) < 0.6 * np.mean(l1[:5])
     assert (tmp_path / "out/sheet_0000040.png").exists()
+    with Image.open(tmp_path / "out/batch.png") as sheet:
+        assert sheet.size == (2 * 192, 4 * 192)  # radar and truth of four patches
     assert {"mean_colour", "regression"} <= json.loads(
         (tmp_path / "out/baselines.json").read_text()
     ).keys()
