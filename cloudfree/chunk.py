@@ -18,10 +18,11 @@ from cloudfree.grid import Chunk, GridPlan, origin_px, pixels_inside
 from cloudfree.ledger import Ledger
 from cloudfree.measure import PairStatistics
 from cloudfree.observe import observe
+from cloudfree.remote import Fetcher
 from cloudfree.restoration import Observation, PairModel, restore_windows
 from cloudfree.scenes import Step
 from cloudfree.timing import Stopwatch, peak_memory_bytes
-from cloudfree.types import BoolArray, Float32Array, Masks, Model, UInt8Array, UInt16Array
+from cloudfree.types import BoolArray, Float32Array, Masks, Model, Signer, UInt8Array, UInt16Array
 from cloudfree.windows import Lattice, choose_windows
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Work:
     """By ids of the optical and the radar scene."""
     settings: RunSettings
     """The run's settings."""
+    signer: Signer
+    """Signs links when they are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,8 @@ class ChunkRecord:
     """Windows computed."""
     windows_skipped: int
     """Windows over the core that needed no computing."""
+    retries: dict[str, int]
+    """How often a server was asked again, by kind of failure."""
     seconds: dict[str, float]
     """Per row of the walk."""
     peak_memory_bytes: int
@@ -91,13 +96,14 @@ def _load_model(name: str, key: str) -> Model:
 
 def restore_chunk(work: Work, step_index: int, chunk: Chunk) -> ChunkRecord:
     """Make one chunk of one step, write it, mark it. Doing it again gives the same pixels."""
-    clock = Stopwatch()
-    pixels, counts = make_chunk(work, step_index, chunk, clock)
+    clock, fetcher = Stopwatch(), Fetcher(work.settings.cube, work.signer)
+    pixels, counts = make_chunk(work, step_index, chunk, fetcher, clock)
     with clock.row("store.write_chunk"):
         store.write_chunk(work.out / "cube.zarr", step_index, chunk, pixels)
     record = ChunkRecord(
         key=work.key,
         **counts,
+        retries=fetcher.retries,
         seconds=clock.seconds,
         peak_memory_bytes=peak_memory_bytes(),
     )
@@ -107,7 +113,7 @@ def restore_chunk(work: Work, step_index: int, chunk: Chunk) -> ChunkRecord:
 
 
 def make_chunk(
-    work: Work, step_index: int, chunk: Chunk, clock: Stopwatch
+    work: Work, step_index: int, chunk: Chunk, fetcher: Fetcher, clock: Stopwatch
 ) -> tuple[store.ChunkPixels, dict[str, int]]:
     """Return a chunk's pixels and its counts; writes nothing."""
     step, halo = work.steps[step_index], work.plan.halo_px
@@ -115,7 +121,7 @@ def make_chunk(
     lattice = Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
     geobox = work.plan.haloed(chunk)
     core = (slice(halo, halo + chunk.geobox.height), slice(halo, halo + chunk.geobox.width))
-    observation, cloud = observe(step, geobox, work.settings, clock)
+    observation, cloud = observe(step, geobox, work.settings, fetcher, clock)
     with clock.row("windows.lattice"):
         inside = pixels_inside(work.plan.area, chunk.geobox)
         choice = choose_windows(

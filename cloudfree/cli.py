@@ -1,6 +1,7 @@
 """The command line. Progress goes to stderr, results to stdout.
 
-Exit codes: 0 done; 1 finished with failed chunks; 2 the request is wrong; 130 interrupted.
+Exit codes: 0 done; 1 finished with failed chunks, or a server does not answer for now; 2 the
+request is wrong; 130 interrupted.
 """
 
 from __future__ import annotations

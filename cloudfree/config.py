@@ -108,6 +108,29 @@ class RadiometrySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CubeSettings:
+    """How assets on HTTP servers are read. Does not change the product."""
+
+    attempts: int = 8
+    """A range of a file is asked for at most this often."""
+    patience_s: float = 300.0
+    """After this long no further attempt at a range begins."""
+    timeout_s: float = 30.0
+    """A server that sends nothing for so long is taken to hang."""
+    retry_delay_s: float = 0.5
+    """Wait before the second attempt; it doubles for each further one, up to a minute."""
+    requests_per_host: int = 8
+    """Requests that a process has under way at one host; others wait."""
+
+    def __post_init__(self) -> None:
+        _require(self.attempts >= 1, f"attempts is {self.attempts}; give 1 or more")
+        _require(self.patience_s >= 0, f"patience_s is {self.patience_s}; give 0 or more")
+        _require(self.timeout_s > 0, f"timeout_s is {self.timeout_s}; give more than 0")
+        _require(self.retry_delay_s >= 0, f"retry_delay_s is {self.retry_delay_s}; give 0 or more")
+        _require(self.requests_per_host >= 1, "requests_per_host is below 1; give 1 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MaskSettings:
     """What counts as hidden. Class numbers are those of the Sentinel-2 scene classification."""
 
@@ -159,6 +182,7 @@ class RunSettings:
     scenes: SceneSettings = field(default_factory=SceneSettings)
     grid: GridSettings = field(default_factory=GridSettings)
     radiometry: RadiometrySettings = field(default_factory=RadiometrySettings)
+    cube: CubeSettings = field(default_factory=CubeSettings)
     masks: MaskSettings = field(default_factory=MaskSettings)
     restoration: RestorationSettings = field(default_factory=RestorationSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
@@ -25,12 +25,14 @@ from cloudfree.bands import SCENE_CLASSIFICATION
 from cloudfree.errors import ReadError
 from cloudfree.grid import crs_of
 from cloudfree.keys import unsigned
+from cloudfree.remote import Fetcher, RemoteAsset, is_remote
 from cloudfree.sampling import Positions, locate, source_window, take_bilinear, take_nearest
 from cloudfree.scenes import Scene
 from cloudfree.types import AnyArray, Float32Array, UInt8Array, UInt16Array
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MULTIRANGE": "YES",
@@ -40,7 +42,7 @@ _GDAL = {
     "GDAL_HTTP_RETRY_DELAY": "0.5",
     "VSI_CACHE": "TRUE",
 }
-"""For cloud-optimised GeoTIFFs: no directory listings, merged ranges, patience."""
+"""For cloud-optimised GeoTIFFs: no directory listings; for object stores, patience."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +57,35 @@ class Pixels:
     """(scene, y, x) linear backscatter; NaN where there is none."""
 
 
+def read_asset(href: str, fetcher: Fetcher, look: Callable[[Any], T]) -> T:
+    """Return what ``look`` makes of an open raster; HTTP links are read through ``fetcher``.
+
+    Raises ReadError, with the link but not its signature, where it cannot be read.
+    """
+    name = unsigned(href)
+    remote = RemoteAsset(href, fetcher) if is_remote(href) else None
+    failure: ReadError | None = None
+    try:
+        with (
+            rasterio.Env(**_GDAL),
+            rasterio.open(name, opener=remote) if remote else rasterio.open(href) as source,
+        ):
+            seen = look(source)
+    except RasterioError as error:
+        failure = ReadError(f"{name}: {' '.join(str(error).split()).replace(href, 'the file')}")
+    if remote is not None and remote.failure is not None:
+        failure = remote.failure
+    if failure is not None:  # raised here: rasterio's error, as its context, would not pickle
+        raise failure
+    return seen
+
+
 def load(
     optical: Sequence[Scene],
     radar: Sequence[Scene],
     geobox: GeoBox,
     *,
+    fetcher: Fetcher,
     bands: tuple[str, ...],
     polarization: str,
     threads: int,
@@ -72,7 +98,11 @@ def load(
     With ``reduced`` a coarse geobox is read from overviews: quick, and only for pictures.
     """
     read = functools.partial(
-        _stack, geobox=geobox, threads=threads, reader=ReducedReader if reduced else ExactReader
+        _stack,
+        geobox=geobox,
+        threads=threads,
+        fetcher=fetcher,
+        reader=ReducedReader if reduced else ExactReader,
     )
     shape = (geobox.height, geobox.width)
     dn = np.zeros((len(optical), len(bands), *shape), np.uint16)
@@ -117,6 +147,7 @@ def _stack(
     resampling: Resampling,
     geobox: GeoBox,
     threads: int,
+    fetcher: Fetcher,
     reader: type[ExactReader],
 ) -> AnyArray:
     """Return (layer, y, x) of one scene.
@@ -124,6 +155,7 @@ def _stack(
     stackstac is given an item that covers the geobox: it would drop scenes by the corners of
     their reprojected boxes, which depends on the block. The reader decides what lies where.
     """
+    hrefs = {layer: scene.href(layer) or "" for layer in layers}
     bounds = geobox.boundingbox.bbox
     epsg = crs_of(geobox).epsg
     item: dict[str, Any] = {
@@ -137,7 +169,7 @@ def _stack(
             "proj:epsg": epsg,
             "proj:bbox": list(bounds),
         },
-        "assets": {layer: {"href": scene.href(layer)} for layer in layers},
+        "assets": {layer: {"href": href} for layer, href in hrefs.items()},
     }
     cube = stackstac.stack(
         [item],
@@ -155,12 +187,13 @@ def _stack(
         properties=False,
         band_coords=False,
         errors_as_nodata=(),
-        reader=reader,
+        reader=functools.partial(
+            reader,
+            fetcher=fetcher,
+            names={href: f"{layer} of scene {scene.id}" for layer, href in hrefs.items()},
+        ),
     )
-    try:
-        pixels: AnyArray = cube[0].data.compute(scheduler="threads", num_workers=threads)
-    except ReadError as error:
-        raise ReadError(f"cannot read scene {scene.id}: {error}") from None
+    pixels: AnyArray = cube[0].data.compute(scheduler="threads", num_workers=threads)
     return pixels
 
 
@@ -178,6 +211,8 @@ class ExactReader:
         resampling: Resampling,
         dtype: np.dtype[Any],
         fill_value: float,
+        fetcher: Fetcher,
+        names: Mapping[str, str],
         **_: Any,
     ) -> None:
         self.url = url
@@ -185,19 +220,19 @@ class ExactReader:
         self.resampling = resampling
         self.dtype = dtype
         self.fill_value = fill_value
+        self.fetcher = fetcher
+        self.names = names
+        """Link -> what it shows, for errors."""
 
     def read(self, window: Window, **_: Any) -> AnyArray:
         """Return the window (y, x) of the target grid."""
         spec = self.spec
         y, x = window.toslices()
         target = GeoBox(spec.shape, spec.transform, f"EPSG:{spec.epsg}")[y, x]
-        failure = ""
         try:
-            part = self._read_part(target)
-        except RasterioError as error:
-            failure = " ".join(str(error).split()).replace(self.url, "the file")
-        if failure:  # raised here because rasterio's error, as its context, would not pickle
-            raise ReadError(f"{unsigned(self.url)}: {failure}")
+            part = read_asset(self.url, self.fetcher, lambda source: self._look(source, target))
+        except ReadError as error:
+            raise type(error)(f"cannot read {self.names[self.url]} at {error}") from None
         if part is None:
             return np.full(target.shape, self.fill_value, self.dtype)
         pixels, corner, positions = part
@@ -206,27 +241,27 @@ class ExactReader:
         fill = float(self.fill_value)
         return take_nearest(pixels, positions, corner, fill).astype(self.dtype, copy=False)
 
-    def _read_part(self, target: GeoBox) -> tuple[AnyArray, tuple[int, int], Positions] | None:
+    def _look(
+        self, source: Any, target: GeoBox
+    ) -> tuple[AnyArray, tuple[int, int], Positions] | None:
         """Return the source pixels under ``target``, their first row and column, and positions.
 
         None where they do not meet. For interpolation nodata becomes NaN.
         """
-        with rasterio.Env(**_GDAL), rasterio.open(self.url) as source:
-            if source.crs is None:
-                raise RasterioIOError("the file has no CRS")
-            if source.count != 1:
-                raise RasterioIOError(f"the file has {source.count} bands, not one")
-            affine, shape = self._grid(source, target)
-            positions = locate(target, str(source.crs.to_wkt()), affine)
-            part = source_window(positions, shape, margin=1)
-            if part is None:
-                return None
-            pixels = self._pixels(source, shape, part)
-            nodata = source.nodata
+        if source.crs is None:
+            raise RasterioIOError("the file has no CRS")
+        if source.count != 1:
+            raise RasterioIOError(f"the file has {source.count} bands, not one")
+        affine, shape = self._grid(source, target)
+        positions = locate(target, str(source.crs.to_wkt()), affine)
+        part = source_window(positions, shape, margin=1)
+        if part is None:
+            return None
+        pixels = self._pixels(source, shape, part)
         if self.resampling is Resampling.bilinear:
             values = pixels.astype(np.float32)
-            if nodata is not None:
-                values[pixels == nodata] = np.nan
+            if source.nodata is not None:
+                values[pixels == source.nodata] = np.nan
             pixels = values
         return pixels, (part[0].start, part[1].start), positions
 

@@ -41,5 +41,9 @@ class ReadError(CloudfreeError):
     """Pixels of a scene could not be read; other chunks can go on."""
 
 
+class UnreachableError(ReadError):
+    """A server did not give the pixels within the run's patience; later it may."""
+
+
 class StoreError(CloudfreeError):
     """The product could not be written; what was marked done is safe."""

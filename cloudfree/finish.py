@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from cloudfree.observe import observe
 from cloudfree.plan import Plan
 from cloudfree.progress import Progress
 from cloudfree.radiometry import assume_optical
+from cloudfree.remote import Fetcher
 from cloudfree.timing import Stopwatch, peak_memory_bytes
 from cloudfree.types import UInt8Array
 
@@ -35,17 +38,26 @@ def finish(
     progress: Progress,
 ) -> dict[str, Any]:
     """Write everything beside the cube; return what run.json says."""
-    names = _step_names(plan)
+    names, fetcher = _step_names(plan), Fetcher(plan.settings.cube, plan.signer)
     with clock.row("store.export_cog"):
         _export(plan, work, names, progress)
     with clock.row("report.write"):
-        report.write_preview(work.out / "preview.png", _pictures(plan, work, names))
-    summary = _summary(plan, state, records, clock)
+        report.write_preview(work.out / "preview.png", _pictures(plan, work, names, fetcher))
+    asked_again = [state["retries"], *(r["retries"] for r in records.values()), fetcher.retries]
+    summary = {**_summary(plan, state, records, clock), "retries": _add(asked_again)}
     ledger.write_json(work.out / "item.json", _item(plan, state["key"], summary, names, work.out))
     ledger.write_json(work.out / "run.json", summary)
     report.write_report(work.out, summary)
     logger.info("report.write: %s", work.out)
     return summary
+
+
+def _add(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums of counts."""
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(sorted(total.items()))
 
 
 def _step_names(plan: Plan) -> list[str]:
@@ -72,7 +84,9 @@ def _export(plan: Plan, work: Work, names: list[str], progress: Progress) -> Non
                 advance(1)
 
 
-def _pictures(plan: Plan, work: Work, names: list[str]) -> list[tuple[str, list[UInt8Array]]]:
+def _pictures(
+    plan: Plan, work: Work, names: list[str], fetcher: Fetcher
+) -> list[tuple[str, list[UInt8Array]]]:
     """Return per step what was observed, the product and its source, small."""
     bands = plan.settings.grid.bands
     longest = report.PREVIEW_PX if len(names) == 1 else _CONTACT_PX
@@ -80,7 +94,7 @@ def _pictures(plan: Plan, work: Work, names: list[str]) -> list[tuple[str, list[
     geobox = plan.grid.geobox.zoom_to(shape)
     rows = []
     for step, name in zip(plan.steps, names, strict=True):
-        observation, _ = observe(step, geobox, plan.settings, Stopwatch(), reduced=True)
+        observation, _ = observe(step, geobox, plan.settings, fetcher, Stopwatch(), reduced=True)
         product = report.read_reduced(work.out / f"{name}_reflectance.tif", shape)
         source = report.read_reduced(work.out / f"{name}_source.tif", shape)[0]
         own = {scene.id for scene in step.optical}

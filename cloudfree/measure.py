@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import rasterio
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
 
 from cloudfree.config import RunSettings
 from cloudfree.contract import Contract
+from cloudfree.cube import read_asset
 from cloudfree.errors import ReadError
 from cloudfree.keys import unsigned
 from cloudfree.observe import Clock, observe
@@ -25,6 +24,7 @@ from cloudfree.radiometry import (
     measure_optical,
     measure_radar,
 )
+from cloudfree.remote import Fetcher
 from cloudfree.restoration import PairModel, cut_windows
 from cloudfree.scenes import Scene, Step
 from cloudfree.types import Masks, Model, SceneFitted
@@ -76,6 +76,7 @@ def measure_pair(
     polarization: str,
     model: Model,
     settings: RunSettings,
+    fetcher: Fetcher,
     clock: Clock,
 ) -> PairStatistics:
     """Return the statistics of one optical scene with one radar scene; reads a sample of both."""
@@ -87,8 +88,8 @@ def measure_pair(
         polarization="vv" if polarization == "vv" else "vh",
         radar_age_h=None,
     )
-    places = _sample_places(optical, settings.grid.bands[0], contract, settings)
-    sample = [observe(step, place, settings, clock)[0] for place in places]
+    places = _sample_places(optical, settings.grid.bands[0], contract, settings, fetcher)
+    sample = [observe(step, place, settings, fetcher, clock)[0] for place in places]
     reflectance = np.concatenate([o.reflectance.reshape(len(o.reflectance), -1) for o in sample], 1)
     seen = np.concatenate([o.masks.seen.ravel() for o in sample])
     statistics = PairStatistics(
@@ -113,18 +114,14 @@ def measure_pair(
 
 
 def _sample_places(
-    scene: Scene, band: str, contract: Contract, settings: RunSettings
+    scene: Scene, band: str, contract: Contract, settings: RunSettings, fetcher: Fetcher
 ) -> list[GeoBox]:
     """Return windows of a scene's own grid, evenly spread, at most ``sample_windows``."""
     href = scene.href(band) or ""
     try:
-        with rasterio.open(href) as source:
-            shape, affine, crs = source.shape, source.transform, source.crs
-    except RasterioError as error:
-        reason = " ".join(str(error).split())
-        raise ReadError(
-            f"cannot read {band} of scene {scene.id} at {unsigned(href)}: {reason}"
-        ) from None
+        shape, affine, crs = read_asset(href, fetcher, lambda s: (s.shape, s.transform, s.crs))
+    except ReadError as error:
+        raise type(error)(f"cannot read {band} of scene {scene.id} at {error}") from None
     if crs is None:
         raise ReadError(f"{band} of scene {scene.id} at {unsigned(href)} has no CRS")
     whole = GeoBox(

@@ -10,6 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from cloudfree import cube, masks, radiometry
 from cloudfree.config import RunSettings
+from cloudfree.remote import Fetcher
 from cloudfree.restoration import Observation
 from cloudfree.scenes import Step
 from cloudfree.types import Masks, UInt8Array
@@ -24,7 +25,13 @@ class Clock(Protocol):
 
 
 def observe(
-    step: Step, geobox: GeoBox, settings: RunSettings, clock: Clock, *, reduced: bool = False
+    step: Step,
+    geobox: GeoBox,
+    settings: RunSettings,
+    fetcher: Fetcher,
+    clock: Clock,
+    *,
+    reduced: bool = False,
 ) -> tuple[Observation, UInt8Array]:
     """Return what ``step`` shows at ``geobox``, and the (y, x) ``cloud`` codes behind its masks.
 
@@ -35,6 +42,7 @@ def observe(
             step.optical,
             step.radar,
             geobox,
+            fetcher=fetcher,
             bands=settings.grid.bands,
             polarization=step.polarization,
             threads=settings.engine.reader_threads,

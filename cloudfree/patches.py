@@ -22,12 +22,14 @@ from cloudfree.errors import (
     RequestError,
     SettingsError,
     StoreError,
+    UnreachableError,
 )
 from cloudfree.grid import GridPlan
 from cloudfree.measure import measure_pair
 from cloudfree.observe import observe
 from cloudfree.plan import Plan, Request, make_plan
 from cloudfree.progress import Advance, Progress
+from cloudfree.remote import Fetcher
 from cloudfree.restoration import Observation, PairModel, cut_windows
 from cloudfree.scenes import Step
 from cloudfree.timing import Stopwatch
@@ -80,7 +82,7 @@ def cut_patches(
 
     The answer counts ``kept`` and, by reason, what was not. Doing it again writes the same bytes.
     Raises a RequestError of one line where nothing can be cut or a scene cannot be read,
-    StoreError where the disk fails.
+    UnreachableError where a server does not answer for now, StoreError where the disk fails.
     """
     plan = make_plan(request)
     steps = [step for step in plan.steps if step.radar]
@@ -104,13 +106,15 @@ def cut_patches(
     counts: Counter[str] = Counter({"kept": 0})
     if len(steps) < len(plan.steps):
         counts["no radar"] = places * (len(plan.steps) - len(steps))
-    model = plan.bundle.load()
+    model, fetcher = plan.bundle.load(), Fetcher(plan.settings.cube, plan.signer)
     try:
         with progress.track("cut patches", len(steps) * places, "patches") as advance:
             for step in steps:
-                cutter = Cutter(plan, step, model, out, choice)
+                cutter = Cutter(plan, step, model, out, choice, fetcher)
                 for block in blocks:
                     counts.update(cutter.cut_block(block, advance))
+    except UnreachableError:
+        raise  # not the request is wrong
     except ReadError as error:
         raise RequestError(f"{error}. Mend the catalog or choose another date") from None
     logger.info("patches.cut_patches: %s in %s", dict(counts), out)
@@ -159,12 +163,14 @@ class Cutter:
     """Whose contract says how patches are shown."""
     out: Path
     choice: PatchChoice
+    fetcher: Fetcher
     pairs: dict[tuple[int, int], PairModel] = field(default_factory=dict)
     """Pairs of an optical and a radar scene that were measured, by their codes."""
 
     def cut_block(self, block: Block, advance: Advance) -> Counter[str]:
         """Write the patches of a block; how many are "kept" and, by reason, how many not."""
-        observation, _ = observe(self.step, block.geobox, self.plan.settings, Stopwatch())
+        settings = self.plan.settings
+        observation, _ = observe(self.step, block.geobox, settings, self.fetcher, Stopwatch())
         counts: Counter[str] = Counter()
         for at, place in block.places.items():
             patch = _crop(observation, place)
@@ -184,6 +190,7 @@ class Cutter:
                 polarization=self.step.polarization,
                 model=self.model,
                 settings=self.plan.settings,
+                fetcher=self.fetcher,
                 clock=Stopwatch(),
             )
             bands = self.plan.settings.grid.bands

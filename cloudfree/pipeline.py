@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 import logging
 import shutil
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from cloudfree.aoi import read_aoi
 from cloudfree.bundle import open_bundle
 from cloudfree.chunk import PairKey, Work, job_name, restore_chunk
 from cloudfree.cluster import connect, room
-from cloudfree.errors import CloudfreeError, OutputError, ReadError, RequestError, StoreError
+from cloudfree.config import RunSettings
+from cloudfree.errors import (
+    CloudfreeError,
+    OutputError,
+    ReadError,
+    RequestError,
+    StoreError,
+    UnreachableError,
+)
 from cloudfree.finish import finish
 from cloudfree.grid import Chunk
 from cloudfree.keys import product_key
@@ -25,8 +34,10 @@ from cloudfree.ledger import Ledger
 from cloudfree.measure import PairStatistics, measure_pair
 from cloudfree.plan import Plan, Request, make_plan
 from cloudfree.progress import Progress, Silent
-from cloudfree.scenes import parse_period
+from cloudfree.remote import Fetcher
+from cloudfree.scenes import Scene, parse_period
 from cloudfree.timing import Stopwatch
+from cloudfree.types import Model, Signer
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +87,8 @@ def run(
     with connect(request.settings.engine) as client:
         if state is None:
             with clock.row("radiometry.measure_scene"):
-                statistics = _measure(plan, client, progress)
-            state = _begin(plan, asked, statistics, out, overwrite=overwrite)
+                statistics, retries = _measure(plan, client, progress)
+            state = _begin(plan, asked, statistics, retries, out, overwrite=overwrite)
         work = _work(plan, state, out)
         if not (out / "cube.zarr").is_dir():
             _create_cube(plan, work)
@@ -98,7 +109,8 @@ def run(
 def _asked(request: Request) -> dict[str, Any]:
     """Return the facts of a request that determine the product; not how it is worked off."""
     settings = asdict(request.settings)
-    del settings["engine"], settings["grid"]["chunk_px"], settings["restoration"]
+    del settings["engine"], settings["cube"], settings["restoration"]
+    del settings["grid"]["chunk_px"]
     return {
         "aoi": read_aoi(request.aoi).geojson,
         "date": str(parse_period(request.date)),
@@ -116,8 +128,15 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def _measure(plan: Plan, client: Client, progress: Progress) -> dict[PairKey, PairStatistics]:
-    """Measure every pair of an optical and a radar scene that meet; one Dask job a pair."""
+def _measure(
+    plan: Plan, client: Client, progress: Progress
+) -> tuple[dict[PairKey, PairStatistics], Counter[str]]:
+    """Measure every pair of an optical and a radar scene that meet; one Dask job a pair.
+
+    Also returns how often servers were asked again. A scene that cannot be read at all is a
+    wrong request, since the key of the product needs its statistics; a server that does not
+    answer for now is an UnreachableError.
+    """
     model = plan.bundle.load()
     pairs = {
         (optical.id, radar.id): (optical, radar, step.polarization)
@@ -126,34 +145,61 @@ def _measure(plan: Plan, client: Client, progress: Progress) -> dict[PairKey, Pa
         if optical.footprint.buffer(_FOOTPRINT_SLACK_DEG).intersects(radar.footprint)
     }
     measured: dict[PairKey, PairStatistics] = {}
+    retries: Counter[str] = Counter()
     with progress.track("measure scenes", len(pairs), "scenes") as advance:
         names = {
             client.submit(
-                measure_pair,
+                _measure_one,
+                plan.settings,
+                plan.signer,
                 optical,
                 radar,
-                polarization=polarization,
-                model=model,
-                settings=plan.settings,
-                clock=Stopwatch(),
+                polarization,
+                model,
                 pure=False,
             ): key
             for key, (optical, radar, polarization) in pairs.items()
         }
         for future in as_completed(names, loop=client.loop):
             try:
-                measured[names[future]] = future.result()
+                measured[names[future]], asked_again = future.result()
+            except UnreachableError as error:
+                raise UnreachableError(f"{error}. Nothing is done yet: try again later") from None
             except ReadError as error:
                 raise RequestError(f"{error}. Mend the catalog or choose another date") from None
+            retries.update(asked_again)
             advance(1)
     logger.info("radiometry.measure_scene: %d pairs of scenes", len(measured))
-    return {key: measured[key] for key in sorted(measured)}
+    return {key: measured[key] for key in sorted(measured)}, retries
+
+
+def _measure_one(
+    settings: RunSettings,
+    signer: Signer,
+    optical: Scene,
+    radar: Scene,
+    polarization: str,
+    model: Model,
+) -> tuple[PairStatistics, dict[str, int]]:
+    """Return what was measured, and how often servers were asked again."""
+    fetcher = Fetcher(settings.cube, signer)
+    statistics = measure_pair(
+        optical,
+        radar,
+        polarization=polarization,
+        model=model,
+        settings=settings,
+        fetcher=fetcher,
+        clock=Stopwatch(),
+    )
+    return statistics, fetcher.retries
 
 
 def _begin(
     plan: Plan,
     asked: dict[str, Any],
     statistics: dict[PairKey, PairStatistics],
+    retries: Counter[str],
     out: Path,
     *,
     overwrite: bool,
@@ -172,6 +218,7 @@ def _begin(
         "key": product_key({**asked, "scenes": scenes, "statistics": measured}),
         "chunk_px": plan.grid.chunk_px,
         "statistics": measured,
+        "retries": dict(sorted(retries.items())),
         "began": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
     try:
@@ -212,6 +259,7 @@ def _work(plan: Plan, state: dict[str, Any], out: Path) -> Work:
             for one in state["statistics"]
         },
         settings=plan.settings,
+        signer=plan.signer,
     )
 
 

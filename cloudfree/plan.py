@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from cloudfree.errors import BundleError
 from cloudfree.grid import GridPlan, crs_of, halo_px, plan_grid, project_area
 from cloudfree.provenance import describe_step
 from cloudfree.scenes import Scene, Step, parse_period, select_scenes
+from cloudfree.types import Signer, Unsigned
 from cloudfree.windows import Lattice
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Request:
     """A STAC API's address or a local file."""
     settings: RunSettings
     """Everything else."""
+    signer: Signer = field(default_factory=Unsigned)
+    """Signs the catalog's links when they are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,8 @@ class Plan:
     """The grid and its chunks."""
     settings: RunSettings
     """The run's settings."""
+    signer: Signer
+    """Signs links when they are read."""
 
     def gaps_km2(self, step: Step) -> dict[str, float]:
         """Return how much of the area no optical and no radar footprint covers."""
@@ -172,5 +177,11 @@ def make_plan(request: Request, items: list[catalog.Item] | None = None) -> Plan
         logger.info("scenes.select_scenes: %s", describe_step(step))
     logger.info("grid.plan_grid: EPSG:%s %s px", grid.epsg, tuple(grid.geobox.shape))
     return Plan(
-        aoi=aoi, bundle=bundle, items=items, steps=tuple(steps), grid=grid, settings=settings
+        aoi=aoi,
+        bundle=bundle,
+        items=items,
+        steps=tuple(steps),
+        grid=grid,
+        settings=settings,
+        signer=request.signer,
     )

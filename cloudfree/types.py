@@ -30,6 +30,27 @@ class Masks:
     """(..., y, x): True where cloud or shadow hides the ground."""
 
 
+class Signer(Protocol):
+    """Makes the links of a provider readable. Is sent to workers, so it must survive pickling."""
+
+    def sign(self, href: str, *, fresh: bool = False) -> str:
+        """Return the link with a signature, the link itself where none is needed.
+
+        Asked just before each read, from many threads. ``fresh``: the server refused the last
+        answer; an equal answer means that there is no other.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """A Signer for links that need no signature."""
+
+    def sign(self, href: str, *, fresh: bool = False) -> str:
+        """Return the link."""
+        return href
+
+
 class Model(Protocol):
     """Restores windows. The wide-area engine runs anything of this shape."""
 

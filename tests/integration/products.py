@@ -13,7 +13,9 @@ import xarray as xr
 from cloudfree.config import RunSettings, build
 from cloudfree.pipeline import Outcome, run
 from cloudfree.plan import Request
+from cloudfree.types import Signer, Unsigned
 
+UNSIGNED = Unsigned()
 LAYERS = ("reflectance", "source", "cloud", "optical_scene", "radar_scene")
 
 
@@ -26,15 +28,18 @@ def make(
     chunk_px: int = 2048,
     workers: int = 1,
     model: str = "baseline",
+    cube: dict[str, float] | None = None,
+    signer: Signer = UNSIGNED,
 ) -> Outcome:
-    """Run with the given chunks and workers, everything else at its default."""
+    """Run with the given chunks, workers and reading, everything else at its default."""
     tables = {
         "grid": {"chunk_px": chunk_px},
         "engine": {"workers": workers},
         "restoration": {"model": model},
+        "cube": cube or {},
     }
     settings = build(RunSettings, tables, "test")
-    return run(Request(aoi=aoi, date=date, stac=str(stac), settings=settings), out)
+    return run(Request(aoi=aoi, date=date, stac=str(stac), settings=settings, signer=signer), out)
 
 
 def open_raw(out: Path) -> xr.Dataset:

@@ -20,11 +20,13 @@ from cloudfree.grid import GridPlan, origin_px
 from cloudfree.measure import PairStatistics
 from cloudfree.observe import observe
 from cloudfree.plan import Request, make_plan
+from cloudfree.remote import Fetcher
 from cloudfree.restoration import Observation, PairModel, cut_windows
 from cloudfree.synthetic import SyntheticScenes
 from cloudfree.timing import Stopwatch
 from cloudfree.train.pairs import LeakageError, check_leakage
 from cloudfree.train.readers import read_pairs
+from cloudfree.types import Unsigned
 from tests.integration.products import make, open_raw
 
 SIDE = 32
@@ -81,7 +83,13 @@ def walk(scenes: SyntheticScenes, product: Path) -> Walk:
     plan = make_plan(
         Request(aoi=scenes.aoi, date=scenes.date, stac=str(scenes.items), settings=settings)
     )
-    observation, _ = observe(plan.steps[0], plan.grid.geobox, settings, Stopwatch())
+    observation, _ = observe(
+        plan.steps[0],
+        plan.grid.geobox,
+        settings,
+        Fetcher(settings.cube, Unsigned()),
+        Stopwatch(),
+    )
     (measured,) = json.loads((product / "ledger/state.json").read_text())["statistics"]
     pair = PairStatistics.from_json(measured["statistics"]).pair(
         plan.bundle.load(), settings.grid.bands

@@ -24,5 +24,6 @@ def test_there_is_one_tree_split_by_what_a_handler_does() -> None:
     assert set(CLASSES) - wrong_request == {
         errors.CloudfreeError,
         errors.ReadError,
+        errors.UnreachableError,
         errors.StoreError,
     }

@@ -16,13 +16,20 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from cloudfree.baseline import Baseline
-from cloudfree.config import GridSettings, MaskSettings, RadiometrySettings, RunSettings
+from cloudfree.config import (
+    CubeSettings,
+    GridSettings,
+    MaskSettings,
+    RadiometrySettings,
+    RunSettings,
+)
 from cloudfree.contract import Contract
 from cloudfree.errors import ReadError
 from cloudfree.measure import PairStatistics, measure_pair
 from cloudfree.radiometry import OpticalStatistics, RadarStatistics
+from cloudfree.remote import Fetcher
 from cloudfree.scenes import Scene
-from cloudfree.types import Float32Array, Masks, Model
+from cloudfree.types import Float32Array, Masks, Model, Unsigned
 
 HEIGHT, WIDTH = 128, 192
 PLACE = Affine(10, 0, 464640, 0, -10, 3773760)
@@ -96,7 +103,12 @@ def settings(sample_windows: int = 36) -> RunSettings:
 
 def measure(pair: tuple[Scene, Scene], model: Model, sample_windows: int = 36) -> PairStatistics:
     return measure_pair(
-        *pair, polarization="vv", model=model, settings=settings(sample_windows), clock=Count()
+        *pair,
+        polarization="vv",
+        model=model,
+        settings=settings(sample_windows),
+        fetcher=Fetcher(CubeSettings(), Unsigned()),
+        clock=Count(),
     )
 
 
@@ -119,7 +131,14 @@ def test_no_more_windows_are_read_than_asked(
     pair: tuple[Scene, Scene], asked: int, most: int
 ) -> None:
     clock = Count()
-    measure_pair(*pair, polarization="vv", model=Plain(), settings=settings(asked), clock=clock)
+    measure_pair(
+        *pair,
+        polarization="vv",
+        model=Plain(),
+        settings=settings(asked),
+        fetcher=Fetcher(CubeSettings(), Unsigned()),
+        clock=clock,
+    )
     assert 1 <= clock["cube.load"] <= most
 
 

@@ -16,9 +16,10 @@ from cloudfree.config import GridSettings, MaskSettings, RunSettings
 from cloudfree.errors import ReadError
 from cloudfree.masks import CLEAR, CLOUDY, DILATED
 from cloudfree.observe import observe
+from cloudfree.remote import Fetcher
 from cloudfree.restoration import Observation
 from cloudfree.scenes import Scene, Step
-from cloudfree.types import UInt8Array
+from cloudfree.types import UInt8Array, Unsigned
 
 LEFT, TOP = 464640, 3773760
 HEIGHT, WIDTH = 24, 36
@@ -82,7 +83,7 @@ def radar(folder: Path, name: str, power: np.ndarray) -> Scene:
 
 def look(optical: tuple[Scene, ...], radar: tuple[Scene, ...]) -> tuple[Observation, UInt8Array]:
     step = Step(time=NOON, optical=optical, radar=radar, polarization="vv", radar_age_h=None)
-    return observe(step, BOX, SETTINGS, NoClock())
+    return observe(step, BOX, SETTINGS, Fetcher(SETTINGS.cube, Unsigned()), NoClock())
 
 
 DN = RNG.integers(1500, 9000, (2, HEIGHT, WIDTH))
