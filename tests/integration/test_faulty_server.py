@@ -72,7 +72,7 @@ def test_a_product_read_through_faults_has_the_same_bits(
 def test_los_angeles_read_through_faults_has_the_same_bits(
     real_scenes: Path, tmp_path: Path
 ) -> None:
-    request = {"aoi": real_scenes / "los-angeles.geojson", "date": "2020-11-04", "chunk_px": 512}
+    request = {"aoi": real_scenes / "los-angeles.geojson", "date": "2020-11-04", "chunk_px": 1024}
     make(tmp_path / "files", stac=real_scenes / "items.json", **request)
     faults = Faults(**FAULTS, token_uses=60, seed=11)
     with serve_files(real_scenes, faults) as server:
