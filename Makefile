@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow check bench stac-server clean
 
 demo: $(VENV)/.run
 	$(BIN)/cloudfree demo --out demo --config pipelines/demo.toml
@@ -24,6 +24,14 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_walk.py
 
+# a STAC API for the tests; its packages would quarrel with the product's, so they live apart
+stac-server: .venv-stac/.ready
+
+.venv-stac/.ready: tests/servers/stac-requirements.txt
+	test -x .venv-stac/bin/python || $(PYTHON) -m venv .venv-stac
+	.venv-stac/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 # torch first and by its pin: without it the newest build with its CUDA packages is fetched
 $(VENV)/.run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,4 +44,4 @@ $(VENV)/.dev: $(VENV)/.run
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo dist
+	rm -rf $(VENV) .venv-stac demo dist

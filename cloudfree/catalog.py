@@ -59,15 +59,15 @@ def search(
     optical = dt.timedelta(days=0 if period.is_interval else scenes.optical_days)
     radar = optical + dt.timedelta(days=scenes.sar_days)
     wanted = [(catalog.optical_collections, optical), (catalog.radar_collections, radar)]
-    everything = [] if _is_api(stac) else _read_local(Path(stac))
+    api = _is_api(stac)
+    local = [] if api else _read_local(Path(stac))
     found: dict[tuple[str, str], Item] = {}
     for collections, reach in wanted:
         first, last = period.first - reach, period.end + reach
-        if _is_api(stac):
-            items: Iterable[Item] = _ask(stac, collections, area, (first, last), catalog.timeout_s)
-        else:
-            items = (i for i in everything if i.get("collection") in collections)
-        for item in items:
+        span = (first, last)
+        for item in _ask(stac, collections, area, span, catalog.timeout_s) if api else local:
+            if item.get("collection") not in collections:
+                continue
             scene = read_scene(item)
             if first <= scene.time <= last and scene.footprint.intersects(area):
                 found[scene.collection, scene.id] = item
