@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +21,17 @@ from cloudfree.remote import Fetcher
 from cloudfree.synthetic import SyntheticScenes
 from cloudfree.types import Signer, Unsigned
 from tests.servers.faults import Faults
-from tests.servers.processes import serve_files
+from tests.servers.processes import serve, serve_files
 from tests.servers.signing import TokenSigner
 
 QUICK = CubeSettings(attempts=20, timeout_s=0.5, retry_delay_s=0.01)
 WHERE = Window(100, 200, 500, 300)
+WITHOUT_RANGES = """
+import http.server, socket, sys
+server = http.server.HTTPServer(("", 0), http.server.SimpleHTTPRequestHandler, False)
+server.socket = socket.socket(fileno=int(sys.argv[1]))
+server.serve_forever()
+"""
 
 
 def read(href: str, settings: CubeSettings = QUICK, signer: Signer | None = None) -> tuple:
@@ -45,6 +52,7 @@ def truth(path: Path) -> np.ndarray:
         ("unavailable", "throttled"),
         ("throttled", "throttled"),
         ("truncated", "truncated"),
+        ("shortened", "truncated"),
         ("hanging", "hanging"),
         ("reset", "reset"),
     ],
@@ -126,6 +134,15 @@ def test_a_file_that_is_no_raster_is_named_without_its_signature(tmp_path: Path)
     ):
         read(f"{server.files}/B04.tif?sig=secret")
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_without_ranges_is_told_at_once(scenes: SyntheticScenes) -> None:
+    with (
+        serve(lambda number: [sys.executable, "-c", WITHOUT_RANGES, str(number)]) as address,
+        pytest.raises(ReadError, match="the server does not serve ranges") as caught,
+    ):
+        read(f"{address}/pyproject.toml")
+    assert not isinstance(caught.value, UnreachableError)
 
 
 def test_no_more_requests_are_under_way_at_a_host_than_allowed(scenes: SyntheticScenes) -> None:

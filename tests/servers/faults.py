@@ -20,6 +20,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -38,6 +39,8 @@ class Faults:
     """Answered with 429 and Retry-After."""
     truncated: float = 0.0
     """Half of the body, then the connection is closed."""
+    shortened: float = 0.0
+    """Half of the body, and headers that call it the whole, as from a bad cache on the way."""
     hanging: float = 0.0
     """No answer for ``hang_s``, then the connection is closed."""
     reset: float = 0.0
@@ -52,7 +55,7 @@ class Faults:
 
     def draw(self, chance: random.Random) -> str | None:
         """Return the name of a fault, or None."""
-        names = ("unavailable", "throttled", "truncated", "hanging", "reset")
+        names = ("unavailable", "throttled", "truncated", "shortened", "hanging", "reset")
         shares = [getattr(self, name) for name in names]
         return chance.choices([*names, None], [*shares, 1 - sum(shares)])[0]
 
@@ -117,6 +120,8 @@ class FaultyFiles:
             await PlainTextResponse("signature expired", 403)(scope, receive, send)
         elif fault == "truncated":
             await self.files(scope, receive, _Half(send, transport))
+        elif fault == "shortened":
+            await self.files(scope, receive, _Shortened(send))
         else:
             if fault == "hanging":
                 await asyncio.sleep(self.faults.hang_s)
@@ -149,6 +154,25 @@ class _Half:
         body = message.get("body", b"")
         await self.send({**message, "body": body[: len(body) // 2], "more_body": True})
         self.transport.close()
+
+
+class _Shortened:
+    """Sends the first half of a body as if it were the whole."""
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self.left = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            self.left = int(headers["content-length"]) // 2
+            headers["content-length"] = str(self.left)
+        else:
+            body = message.get("body", b"")[: self.left]
+            self.left -= len(body)
+            message = {**message, "body": body}
+        await self.send(message)
 
 
 def make_application(folder: str, faults: Faults) -> Starlette:
