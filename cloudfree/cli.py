@@ -195,7 +195,8 @@ def models_command() -> None:
             wrong.append(name)
         click.echo(
             f"{name:12} version {contract.version}  {contract.network}  bands {bands}  "
-            f"golden file within {error:.1g}  {'wrong' if name in wrong else 'ok'}"
+            f"radar {contract.radar_wanted}  golden file within {error:.1g}  "
+            f"{'wrong' if name in wrong else 'ok'}"
             f"{'  (default)' if name == default else ''}"
         )
     if wrong:
@@ -231,13 +232,23 @@ Example: patches of two areas, then a training on them:
     show_default=True,
     help="Largest hidden share of a patch; where above 0, cloud passes for ground.",
 )
+@click.option(
+    "--all-polarizations",
+    is_flag=True,
+    help="Radar of VV and VH, for trainings that take both; without it what the model takes.",
+)
 def patches_command(
-    out: Path, size_px: int, max_cloud: float, as_json: bool, **options: Any
+    out: Path,
+    size_px: int,
+    max_cloud: float,
+    all_polarizations: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Cut clear pairs of radar and optical patches for training, as a run reads scenes."""
     from cloudfree.patches import PatchChoice, cut_patches
 
-    choice = PatchChoice(size_px=size_px, max_cloud=max_cloud)
+    choice = PatchChoice(size_px=size_px, max_cloud=max_cloud, all_polarizations=all_polarizations)
     counts = cut_patches(_request(options), out, choice, Bars())
     if as_json:
         click.echo(json.dumps(counts, indent=1))
@@ -439,8 +450,9 @@ def _radar_text(step: dict[str, Any]) -> str:
     if not step["radar"]:
         return "none in reach: cloudy pixels stay hidden"
     age = step["radar_age_h"]
+    polarizations = " and ".join(name.upper() for name in step["polarizations"])
     return (
-        f"{', '.join(step['radar'])} ({step['polarization'].upper()}, "
+        f"{', '.join(step['radar'])} ({polarizations}, "
         f"{abs(age):.1f} h {'before' if age < 0 else 'after'})"
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from cloudfree.bands import BANDS
+from cloudfree.bands import check_bands
 from cloudfree.errors import SettingsError
 
 T = TypeVar("T")
@@ -72,12 +72,7 @@ class GridSettings:
     """Side of a chunk and of a shard; a multiple of 256. Does not change the product."""
 
     def __post_init__(self) -> None:
-        unknown = [band for band in self.bands if band not in BANDS]
-        _require(
-            not unknown and len(self.bands) > 0 and len(set(self.bands)) == len(self.bands),
-            f"bands are {', '.join(self.bands) or 'none'}; give different ones of "
-            f"{', '.join(BANDS)}",
-        )
+        check_bands(self.bands)
         _require(self.resolution_m > 0, f"resolution_m is {self.resolution_m}; give more than 0")
         _require(
             self.chunk_px > 0 and self.chunk_px % 256 == 0,

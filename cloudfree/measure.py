@@ -57,7 +57,11 @@ class PairStatistics:
                 high=tuple(optical["high"]),
                 seen_pixels=optical["seen_pixels"],
             ),
-            radar=RadarStatistics(**radar),
+            radar=RadarStatistics(
+                mean_db=tuple(radar["mean_db"]),
+                std_db=tuple(radar["std_db"]),
+                pixels=radar["pixels"],
+            ),
             learnt=values["learnt"],
         )
 
@@ -73,7 +77,7 @@ def measure_pair(
     optical: Scene,
     radar: Scene,
     *,
-    polarization: str,
+    polarizations: tuple[str, ...],
     model: Model,
     settings: RunSettings,
     clock: Clock,
@@ -84,7 +88,7 @@ def measure_pair(
         time=optical.time,
         optical=(optical,),
         radar=(radar,),
-        polarization="vv" if polarization == "vv" else "vh",
+        polarizations=polarizations,
         radar_age_h=None,
     )
     places = _sample_places(optical, settings.grid.bands[0], contract, settings)
@@ -100,7 +104,7 @@ def measure_pair(
         return statistics
     pair = statistics.pair(model, settings.grid.bands)
     windows = [cut_windows(one, [_WHOLE], pair) for one in sample]
-    known = np.isfinite(np.stack([one.decibel for one in sample]))
+    known = np.stack([one.has_radar for one in sample])
     learnt = model.fit(
         np.concatenate([optical for optical, _, _ in windows]),
         np.concatenate([radar for _, radar, _ in windows]),

@@ -36,7 +36,7 @@ def observe(
             step.radar,
             geobox,
             bands=settings.grid.bands,
-            polarization=step.polarization,
+            polarizations=step.polarizations,
             threads=settings.engine.reader_threads,
             reduced=reduced,
         )
@@ -56,7 +56,7 @@ def observe(
         )
         seen = valid & (codes == masks.CLEAR)
         optical_scene = masks.choose_scene(seen, valid)
-        known = np.isfinite(pixels.power)
+        known = radiometry.known_pixels(pixels.power)
         if len(known) > 0:
             radar_scene = masks.choose_scene(known, known)
         else:
@@ -69,10 +69,10 @@ def observe(
             offset = radiometry.offset_dn(scene.baseline, applied=scene.offset_applied)
             reflectance += radiometry.harmonise(pixels.dn[index], here, offset)
             cloud[here] = codes[index][here]
-        power = np.full(geobox.shape, np.nan, np.float32)
+        power = np.full(pixels.power.shape[1:], np.nan, np.float32)
         for index in range(len(step.radar)):
             here = radar_scene == index + 1
-            power[here] = pixels.power[index][here]
+            power[:, here] = pixels.power[index][:, here]
         decibel = radiometry.to_decibel(power, settings.radiometry.floor_db)
     hidden = cloud != masks.CLEAR
     exists = optical_scene > 0

@@ -120,7 +120,7 @@ def _measure(plan: Plan, client: Client, progress: Progress) -> dict[PairKey, Pa
     """Measure every pair of an optical and a radar scene that meet; one Dask job a pair."""
     model = plan.bundle.load()
     pairs = {
-        (optical.id, radar.id): (optical, radar, step.polarization)
+        (optical.id, radar.id): (optical, radar, step.polarizations)
         for step in plan.steps
         for optical, radar in itertools.product(step.optical, step.radar)
         if optical.footprint.buffer(_FOOTPRINT_SLACK_DEG).intersects(radar.footprint)
@@ -132,13 +132,13 @@ def _measure(plan: Plan, client: Client, progress: Progress) -> dict[PairKey, Pa
                 measure_pair,
                 optical,
                 radar,
-                polarization=polarization,
+                polarizations=polarizations,
                 model=model,
                 settings=plan.settings,
                 clock=Stopwatch(),
                 pure=False,
             ): key
-            for key, (optical, radar, polarization) in pairs.items()
+            for key, (optical, radar, polarizations) in pairs.items()
         }
         for future in as_completed(names, loop=client.loop):
             try:

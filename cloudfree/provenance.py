@@ -38,12 +38,12 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
 
 
 def describe_step(step: Step) -> dict[str, Any]:
-    """Return a step's facts: which scenes, and how old the radar is."""
+    """Return a step's facts: which scenes, which radar channels, and how old the radar is."""
     return {
         "time": step.time.isoformat(),
         "optical": [scene.id for scene in step.optical],
         "radar": [scene.id for scene in step.radar],
-        "polarization": step.polarization if step.radar else None,
+        "polarizations": list(step.polarizations) if step.radar else [],
         "radar_age_h": step.radar_age_h,
     }
 

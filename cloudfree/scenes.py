@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import shapely
 from shapely.errors import ShapelyError
@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudfree.bands import find_asset_key
 from cloudfree.config import CatalogSettings, SceneSettings
+from cloudfree.contract import POLARIZATIONS, Channels
 from cloudfree.errors import CatalogError, NoSceneError, SettingsError
 
 _OVERPASS = dt.timedelta(minutes=15)
@@ -87,8 +88,8 @@ class Step:
     """In the fixed order that decides overlaps."""
     radar: tuple[Scene, ...]
     """The radar pass that helps; empty where none is in reach."""
-    polarization: Literal["vv", "vh"]
-    """Of the radar."""
+    polarizations: tuple[str, ...]
+    """Of the radar's channels, in order."""
     radar_age_h: float | None
     """Hours from the optical to the radar acquisition; negative: the radar came first."""
 
@@ -144,7 +145,7 @@ def select_scenes(
     reach: BaseGeometry,
     period: Period,
     bands: tuple[str, ...],
-    polarizations: tuple[str, ...],
+    channels: Channels,
     catalog: CatalogSettings,
     settings: SceneSettings,
 ) -> list[Step]:
@@ -152,8 +153,8 @@ def select_scenes(
 
     ``area``, and the ``reach`` of its chunks' halos around it, are in longitude and latitude. A
     day gets its nearest datatake within ``optical_days``; an interval gets every datatake inside.
-    The radar partner is the pass nearest in time among those that cover the area about as well
-    as the best.
+    The radar partner is the pass nearest in time among those that have what ``channels`` ask for
+    and cover the area about as well as the best; ``bands`` are those of the product.
     Raises NoSceneError where nothing fits, and where no step has a radar partner.
     """
     scenes = list(scenes)
@@ -173,10 +174,11 @@ def select_scenes(
                 f"{', '.join(scene.hrefs)}. Choose other --bands"
             )
     passes = _overpasses(radar)
-    steps = [_with_radar(datatake, passes, area, polarizations, settings) for datatake in chosen]
+    steps = [_with_radar(datatake, passes, area, channels, settings) for datatake in chosen]
     if not any(step.radar for step in steps):
         raise NoSceneError(
-            f"no radar scene of {', '.join(catalog.radar_collections)} within "
+            f"no radar scene of {', '.join(catalog.radar_collections)} with "
+            f"{channels.radar_wanted} within "
             f"{settings.sar_days:g} days of {chosen[0][0].time:%Y-%m-%d}; "
             f"{_nearest(radar, chosen[0][0].time)}. Raise --sar-days or choose another date"
         )
@@ -251,29 +253,34 @@ def _with_radar(
     datatake: tuple[Scene, ...],
     passes: list[tuple[Scene, ...]],
     area: BaseGeometry,
-    polarizations: tuple[str, ...],
+    channels: Channels,
     settings: SceneSettings,
 ) -> Step:
     time = _time(datatake)
     limit = dt.timedelta(days=settings.sar_days)
     near = [
-        (one, next((p for p in polarizations if all(s.href(p) for s in one)), None))
+        (one, channels.choose_polarizations(_shared_polarizations(one)))
         for one in passes
         if abs(_time(one) - time) <= limit and _coverage(one, area) > 0
     ]
-    usable = [(one, polarization) for one, polarization in near if polarization is not None]
+    usable = [(one, polarizations) for one, polarizations in near if polarizations is not None]
     best = max((_coverage(one, area) for one, _ in usable), default=0.0)
     usable = [(one, p) for one, p in usable if _coverage(one, area) >= _COVERAGE_SHARE * best]
     usable.sort(key=lambda pair: (abs(_time(pair[0]) - time), _time(pair[0])))
-    radar, polarization = usable[0] if usable else ((), polarizations[0])
+    radar, polarizations = usable[0] if usable else ((), channels.radar_choices[0])
     age = (_time(radar) - time).total_seconds() / 3600 if radar else None
     return Step(
         time=time,
         optical=datatake,
         radar=radar,
-        polarization="vv" if polarization == "vv" else "vh",
+        polarizations=polarizations,
         radar_age_h=age,
     )
+
+
+def _shared_polarizations(overpass: tuple[Scene, ...]) -> list[str]:
+    """Return the polarisations that every scene of a radar pass has."""
+    return [name for name in POLARIZATIONS if all(scene.href(name) for scene in overpass)]
 
 
 def _nearest(scenes: list[Scene], moment: dt.datetime) -> str:

@@ -9,6 +9,7 @@ import shapely
 from shapely.geometry import mapping
 
 from cloudfree.config import CatalogSettings, SceneSettings
+from cloudfree.contract import Channels
 from cloudfree.errors import CatalogError, NoSceneError, SettingsError
 from cloudfree.scenes import Scene, Step, parse_period, read_scene, select_scenes
 
@@ -20,6 +21,8 @@ ALL = shapely.box(9.0, 46.0, 11.0, 48.0)
 BESIDE = shapely.box(10.45, 46.0, 11.0, 48.0)
 NOON = dt.datetime(2024, 6, 15, 10, 20, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
+EITHER = Channels(polarizations=("vv", "vh"))
+BOTH = Channels(polarizations=("vh", "vv"), all_polarizations=True)
 
 
 def optical(name: str, hours: float = 0, **changes: Any) -> Scene:
@@ -50,14 +53,16 @@ def radar(name: str, hours: float = 5, **changes: Any) -> Scene:
     return optical(name, hours, **asked)
 
 
-def select(*scenes: Scene, date: str = "2024-06-15", **settings: Any) -> list[Step]:
+def select(
+    *scenes: Scene, date: str = "2024-06-15", channels: Channels = EITHER, **settings: Any
+) -> list[Step]:
     return select_scenes(
         scenes,
         area=AREA,
         reach=REACH,
         period=parse_period(date),
         bands=("B04", "B02"),
-        polarizations=("vv", "vh"),
+        channels=channels,
         catalog=CatalogSettings(),
         settings=SceneSettings(**settings),
     )
@@ -255,9 +260,25 @@ def test_a_pass_of_several_radar_scenes_counts_as_one() -> None:
 
 def test_a_polarisation_that_the_pass_has_is_taken() -> None:
     (step,) = select(optical("o"), radar("r", hrefs={"vh": "vh"}))
-    assert step.polarization == "vh"
+    assert step.polarizations == ("vh",)
     (step,) = select(optical("o"), radar("hh", 1, hrefs={"hh": "hh"}), radar("r", 30))
-    assert (ids(step.radar), step.polarization) == (["r"], "vv")
+    assert (ids(step.radar), step.polarizations) == (["r"], ("vv",))
+
+
+def test_a_polarisation_counts_only_if_the_whole_pass_has_it() -> None:
+    half = radar("r2", 5.1, hrefs={"vh": "vh"})
+    (step,) = select(optical("o"), radar("r1"), half)
+    assert (ids(step.radar), step.polarizations) == (["r1", "r2"], ("vh",))
+
+
+def test_a_model_of_both_polarisations_passes_by_nearer_radar_of_one() -> None:
+    near, far = radar("vv", 1, hrefs={"vv": "vv"}), radar("both", 30)
+    (step,) = select(optical("o"), near, far, channels=BOTH)
+    assert (ids(step.radar), step.polarizations) == (["both"], ("vh", "vv"))
+    with pytest.raises(NoSceneError, match="no radar scene of sentinel-1-rtc with VH and VV"):
+        select(optical("o"), near, channels=BOTH)
+    with pytest.raises(NoSceneError, match="with VV or VH within"):
+        select(optical("o"), radar("hh", hrefs={"hh": "hh"}))
 
 
 def test_a_step_of_several_may_lack_radar() -> None:
