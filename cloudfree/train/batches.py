@@ -20,7 +20,7 @@ NODATA = -1.0
 MADE_GROWTH_PX = 5
 """A mask is a little larger than the cloud, as a detector's is after dilation."""
 LUMINANCE = (0.299, 0.587, 0.114)
-"""ITU-R BT.601, the weights of the grey pictures."""
+"""ITU-R BT.601, the weights of red, green and blue in the grey pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Batch:
     """Patches; all tensors are (patch, band, y, x)."""
 
     radar: Tensor
-    """One standardised channel."""
+    """Standardised; one channel or two."""
     truth: Tensor
     """Clear picture."""
     valid: Tensor
@@ -109,21 +109,23 @@ class PatchSource:
             return np.ascontiguousarray(patch).astype(np.float32)
 
         radar, truth = take(pair.radar), take(pair.optical)
-        gain = 1 + self.settings.radar_gain * rng.uniform(-1, 1)
-        radar = radar * gain + self.settings.radar_offset * rng.uniform(-1, 1)
-        radar = np.clip(radar, -1, 1).astype(np.float32)
+        gain, offset = rng.uniform(-1, 1, (2, len(radar), 1, 1))
+        radar = radar * (1 + self.settings.radar_gain * gain).astype(np.float32)
+        radar = radar + (self.settings.radar_offset * offset).astype(np.float32)
+        radar = np.clip(radar, -1, 1)
         truth, low_dn, high_dn = restretch(
             truth, pair.low_dn, pair.high_dn, self.settings.stretch, rng
         )
         valid = np.ones((1, side, side), bool)
         if rng.random() < self.settings.wedge_share:
             valid = draw_wedge(side, rng)
-        radar[~valid] = NODATA
+        radar[np.broadcast_to(~valid, radar.shape)] = NODATA
         truth[np.broadcast_to(~valid, truth.shape)] = NODATA
         nothing = np.zeros((0, side, side), np.float32)
         if self.clouds is None:
             return radar, truth, valid, nothing, nothing.astype(bool), nothing
-        sky = make_sky((side, side), 3, self.clouds, self.library, seed=seed, index=index)
+        n_bands = len(truth)
+        sky = make_sky((side, side), n_bands, self.clouds, self.library, seed=seed, index=index)
         cloudy = lay_sky(truth, sky, low_dn, high_dn)
         cloudy[np.broadcast_to(~valid, cloudy.shape)] = NODATA
         limit = self.settings.missed_alpha * rng.random()
@@ -183,7 +185,7 @@ def hide_untaught(candidate: Tensor, batch: Batch) -> Tensor:
     only luminance, the candidate is reduced to its own.
     """
     if not bool(batch.has_colour.all()):
-        weights = torch.tensor(LUMINANCE, device=candidate.device).view(1, 3, 1, 1)
+        weights = torch.tensor(LUMINANCE, device=candidate.device).view(1, -1, 1, 1)
         grey = (candidate * weights).sum(1, keepdim=True).expand_as(candidate)
         candidate = torch.where(batch.has_colour, candidate, grey)
     if not bool(batch.valid.all()):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from cloudfree.errors import RequestError
 from cloudfree.gan import Discriminator, build_generator, init_weights
-from cloudfree.gan.removal import BANDS_OF, CloudRemoval
+from cloudfree.gan.removal import CloudRemoval, count_inputs
 from cloudfree.train.averaging import AveragedGenerator
 from cloudfree.train.baselines import fill_without_network
 from cloudfree.train.batches import Batch, PatchSource, hide_untaught
@@ -59,8 +59,9 @@ class Trainer:
         torch.manual_seed(s.optimiser.seed)
         self.generator = self.fabric.to_device(build_network(s))
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        condition = sum(BANDS_OF[name] for name in network_inputs(s))
-        self.discriminator = Discriminator(condition, 3, s.loss.discriminator_width)
+        condition = count_inputs(network_inputs(s), s.channels)
+        bands = len(s.channels.bands)
+        self.discriminator = Discriminator(condition, bands, s.loss.discriminator_width)
         init_weights(self.discriminator)
         self.discriminator.to(self.fabric.device)
         self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -167,7 +168,8 @@ class Trainer:
         log.info("step %d: %s", self.step, {name: round(v, 3) for name, v in named.items()})
         if self.windows:
             chosen = list(self.windows[:: max(1, len(self.windows) // SHEET_ROWS)])[:SHEET_ROWS]
-            write_sheet(self.folder / f"sheet_{self.step:07d}.png", self.lay_out(chosen))
+            sheet = self.folder / f"sheet_{self.step:07d}.png"
+            write_sheet(sheet, self.lay_out(chosen), self.settings.channels.bands)
         if mean > self.best or not self.windows:
             self.best = mean
             self.keep(self.folder / "best.safetensors", scores)
@@ -260,8 +262,8 @@ def build_network(settings: TrainSettings) -> nn.Module:
     chosen = settings.generator
     generator = build_generator(
         chosen.network,  # type: ignore[arg-type]
-        bands_in=sum(BANDS_OF[name] for name in network_inputs(settings)),
-        bands_out=3,
+        bands_in=count_inputs(network_inputs(settings), settings.channels),
+        bands_out=len(settings.channels.bands),
         width=chosen.width,
         dropout=chosen.dropout,
     )
@@ -320,7 +322,7 @@ def join(windows: Sequence[Window]) -> Batch:
     return Batch(
         radar=radar,
         truth=torch.stack([window.truth for window in windows]),
-        valid=torch.ones_like(radar, dtype=torch.bool),
+        valid=torch.ones_like(radar[:, :1], dtype=torch.bool),
         has_colour=torch.ones(len(windows), 1, 1, 1, dtype=torch.bool),
         cloudy=stack([window.cloudy for window in windows]),
         made=stack([window.made for window in windows]).bool(),

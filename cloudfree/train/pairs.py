@@ -1,7 +1,7 @@
 """Pairs of radar and optical pictures: what they are, how they are scaled, split and cut.
 
-Optical pictures are in [-1, 1]; the radar is one standardised channel, (dB - mean) / (2.5 std) of
-its scene, clipped to [-1, 1]. ``train.readers`` reads them.
+Optical pictures are in [-1, 1]; each channel of the radar is standardised, (dB - mean) / (2.5 std)
+of its scene, clipped to [-1, 1]. ``train.readers`` reads them, in the channels that are asked for.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Pair:
     kind: str
     """``sen12``, ``sen12-grey``, ``s1s2-1024``, ``patches`` or ``sen12mscr``."""
     radar: Half
-    """(1, y, x)."""
+    """(channel, y, x)."""
     optical: Half
-    """(3, y, x): red, green, blue."""
+    """(band, y, x)."""
     low_dn: Float32Array
-    """(3,): what -1 shows."""
+    """(band,): what -1 shows."""
     high_dn: Float32Array
-    """(3,): what 1 shows."""
+    """(band,): what 1 shows."""
     cloudy: Half | None = None
-    """(3, y, x): the picture under real cloud, where the set has one."""
+    """(band, y, x): the picture under real cloud, where the set has one."""
     made: BoolArray | None = None
     """(y, x): True under that cloud."""
     place: str = ""

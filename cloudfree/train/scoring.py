@@ -30,17 +30,17 @@ class Window:
     group: str
     """The set it belongs to."""
     radar: Tensor
-    """(1, y, x)."""
+    """(channel, y, x)."""
     truth: Tensor
-    """(3, y, x)."""
+    """(band, y, x)."""
     cloudy: Tensor | None = None
-    """(3, y, x)."""
+    """(band, y, x)."""
     made: Tensor | None = None
     """(1, y, x): True where it may be made."""
     under_cloud: BoolArray | None = None
     """(y, x): True where "cloudy" figures are taken."""
     translated: Tensor | None = None
-    """(3, y, x): GAN1's picture."""
+    """(band, y, x): GAN1's picture."""
 
 
 def make_windows(
@@ -86,7 +86,7 @@ def make_windows(
 def score(windows: Sequence[Window], restore: Callable[[list[Window]], Tensor]) -> Scores:
     """Return per group the mean of each figure over its pictures.
 
-    ``restore`` gives candidates (n, 3, y, x) for a few windows. PSNR has MAX = 2, the full range
+    ``restore`` gives candidates (n, band, y, x) for a few windows. PSNR has MAX = 2, the full range
     of [-1, 1]; SSIM, MAE and the spectral angle (degrees) are taken on [0, 1]. Figures that a
     picture does not have (no cloudy pixel) are left out of its mean.
     """
