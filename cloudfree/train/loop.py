@@ -177,7 +177,7 @@ class Trainer:
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             shared = self.fabric.all_reduce(flat, reduce_op="mean")
             assert isinstance(shared, Tensor)
-            pieces = shared.split([gradient.numel() for gradient in gradients])
+            pieces = torch.split(shared, [gradient.numel() for gradient in gradients])
             for gradient, piece in zip(gradients, pieces, strict=True):
                 gradient.copy_(piece.view_as(gradient))
         return gradients
