@@ -23,6 +23,8 @@ CLOUDY_ALPHA = 0.05
 """A pixel is cloudy when more than this share of its light comes from the cloud."""
 HIDDEN_ALPHA = 0.01
 """With more of its light from cloud than this, a pixel is no longer the ground's colour."""
+OPAQUE_ALPHA = 0.9
+"""Above this share of light from the cloud nothing of the ground shows through."""
 SAMPLED = 4
 """Quantiles of thickness are taken on every fourth pixel: sorting them all costs more than the
 rest of a sky."""
@@ -55,6 +57,11 @@ class Sky:
     def cloudy(self) -> BoolArray:
         """(y, x): True where cloud hides the ground, or some of it."""
         return self.alpha > CLOUDY_ALPHA
+
+    @property
+    def opaque(self) -> BoolArray:
+        """(y, x): True where nothing of the ground shows through."""
+        return self.alpha > OPAQUE_ALPHA
 
     @property
     def hidden(self) -> BoolArray:

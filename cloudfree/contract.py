@@ -73,7 +73,7 @@ class RemovalContract(GeneratorContract):
     """GAN2's generator, and what it is given (see gan.removal.CloudRemoval)."""
 
     inputs: tuple[str, ...]
-    """Of ``cloudy translated radar made``, in order."""
+    """Of ``cloudy observed translated radar made``, in order."""
     fill: str
     """What stands in the cloudy picture where the ground is not seen."""
     residual: bool

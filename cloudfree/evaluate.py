@@ -75,8 +75,9 @@ def evaluate(
     Keys are ``sar2opt`` (only for models that have it), ``cloud_removal``, ``product``,
     ``baselines``, ``paper`` and ``data``. PSNR has the full range of the picture as its maximum;
     "cloudy" is where more than 5 % of the light comes from cloud, or where a set's own mask says
-    so. ``interval`` holds 95 % bootstrap intervals. ``clouds`` are real pairs to clip clouds
-    from; without them skies are procedural. Writes a sheet of examples to ``sheet``.
+    so; "opaque" is where more than 90 % does, so that nothing shows through. ``interval`` holds
+    95 % bootstrap intervals. ``clouds`` are real pairs to clip clouds from; without them skies are
+    procedural. Writes a sheet of examples to ``sheet``.
     """
     model = open_bundle(model_name).load()
     folder = data / "val" if (data / "val").is_dir() else data
@@ -295,7 +296,7 @@ def draw_sheet(
 
 def as_text(figures: Mapping[str, Figures]) -> str:
     """Return the figures as a table, the paper's beside ours."""
-    columns = ("psnr", "ssim", "psnr_cloudy", "psnr_clear", "mae", "sam")
+    columns = ("psnr", "ssim", "psnr_cloudy", "psnr_opaque", "psnr_clear", "mae", "sam")
     lines = [f"{'':28}" + "".join(f"{name:>13}" for name in columns)]
 
     def row(name: str, values: Mapping[str, object]) -> None:

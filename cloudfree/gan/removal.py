@@ -12,7 +12,7 @@ from cloudfree.gan.fill import Fill, fill_hidden, radar_guides
 if TYPE_CHECKING:
     from cloudfree.contract import Channels
 
-INPUTS = ("cloudy", "translated", "radar", "made")
+INPUTS = ("cloudy", "observed", "translated", "radar", "made")
 """Kinds of input that a generator may see."""
 
 
@@ -21,6 +21,7 @@ def count_inputs(inputs: tuple[str, ...], channels: Channels) -> int:
     bands = len(channels.bands)
     counts = {
         "cloudy": bands,
+        "observed": bands,
         "translated": bands,
         "radar": channels.radar_channels,
         "made": 1,
@@ -33,7 +34,9 @@ class CloudRemoval(nn.Module):
 
     ``inputs`` names what the generator sees, in order; ``fill`` what stands in the cloudy picture
     where the ground is not seen; with ``residual`` the generator's answer is added to that filled
-    picture. The paper: inputs ``cloudy translated``, fill ``cloud``, no residual.
+    picture. ``observed`` among the inputs is the cloudy picture before it was filled: what shows
+    through thin cloud and in shadow. The paper: inputs ``cloudy translated``, fill ``cloud``, no
+    residual.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class CloudRemoval(nn.Module):
         ``seen`` is bool, (batch, 1, y, x); ``translated`` counts only if ``inputs`` names it.
         """
         filled = self.fill_in(cloudy, seen, radar, translated)
-        answer: Tensor = self.generator(self.join(filled, seen, radar, translated))
+        answer: Tensor = self.generator(self.join(filled, cloudy, seen, radar, translated))
         return (filled + answer).clamp(-1, 1) if self.residual else answer
 
     @torch.no_grad()
@@ -66,10 +69,13 @@ class CloudRemoval(nn.Module):
             cloudy, seen, torch.cat([guides, translated], dim=1), self.fill, translated
         )
 
-    def join(self, filled: Tensor, seen: Tensor, radar: Tensor, translated: Tensor) -> Tensor:
+    def join(
+        self, filled: Tensor, cloudy: Tensor, seen: Tensor, radar: Tensor, translated: Tensor
+    ) -> Tensor:
         """Return the generator's input, also the discriminator's condition."""
         parts = {
             "cloudy": filled,
+            "observed": cloudy,
             "translated": translated,
             "radar": radar,
             "made": 1 - 2 * seen.to(filled.dtype),

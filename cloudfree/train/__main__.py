@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from lightning.fabric import Fabric
 
 from cloudfree.config import build, merge, read_toml
 from cloudfree.errors import RequestError
-from cloudfree.train.prepare import prepare
+from cloudfree.train.prepare import prepare, write_baselines
 from cloudfree.train.settings import TrainSettings
 
 
@@ -35,9 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", type=Path, help="weights that a new training begins with")
     parser.add_argument("--without-fold", type=int, help="leave out this fold of [folds] count")
     parser.add_argument("--steps", type=int)
+    parser.add_argument(
+        "--devices", type=int, default=1, help="GPUs, or processes on a CPU, that share a batch"
+    )
     parser.add_argument("--threads", type=int, help="of the processor, for torch")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     try:
@@ -51,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = build(TrainSettings, tables, str(chosen.settings))
         out = chosen.out or Path("runs") / chosen.settings.stem
         out.mkdir(parents=True, exist_ok=True)
-        (out / "PID").write_text(str(os.getpid()), encoding="utf-8")
+        fabric = Fabric(accelerator="auto", devices=chosen.devices)
+        fabric.launch()
+        if fabric.is_global_zero:
+            logging.getLogger("cloudfree").setLevel(logging.INFO)
+            (out / "PID").write_text(str(os.getpid()), encoding="utf-8")
         trainer = prepare(
             settings,
             chosen.data,
@@ -59,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             clouds=chosen.clouds,
             translators=chosen.translator,
             start=chosen.start,
+            fabric=fabric,
         )
+        write_baselines(trainer)
         trainer.run()
     except RequestError as error:
         sys.stderr.write(f"cloudfree: {error}\n")

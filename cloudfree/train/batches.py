@@ -17,8 +17,6 @@ from cloudfree.types import BoolArray, Float32Array
 
 NODATA = -1.0
 """What pictures and radar hold where a window juts out of its scene."""
-MADE_GROWTH_PX = 5
-"""A mask is a little larger than the cloud, as a detector's is after dilation."""
 LUMINANCE = (0.299, 0.587, 0.114)
 """ITU-R BT.601, the weights of red, green and blue in the grey pictures."""
 
@@ -80,7 +78,9 @@ class PatchSource:
             self._draw_patch(self.pairs[int(pick)], rng, seed, step * size + place)
             for place, pick in enumerate(chosen)
         ]
-        colour = [self.pairs[int(pick)].has_colour for pick in chosen]
+        # GAN2 sees in the picture that a pair is grey, and has to go on in that colour.
+        is_told = self.clouds is not None
+        colour = [is_told or self.pairs[int(pick)].has_colour for pick in chosen]
         radar, truth, valid, cloudy, made, translated = (
             torch.from_numpy(np.stack(layer)) for layer in zip(*patches, strict=True)
         )
@@ -113,9 +113,10 @@ class PatchSource:
         radar = radar * (1 + self.settings.radar_gain * gain).astype(np.float32)
         radar = radar + (self.settings.radar_offset * offset).astype(np.float32)
         radar = np.clip(radar, -1, 1)
-        truth, low_dn, high_dn = restretch(
-            truth, pair.low_dn, pair.high_dn, self.settings.stretch, rng
-        )
+        low_dn, high_dn = pair.low_dn, pair.high_dn
+        if self.clouds is not None:
+            most = self.settings.stretch
+            truth, low_dn, high_dn = restretch(truth, low_dn, high_dn, most, rng)
         valid = np.ones((1, side, side), bool)
         if rng.random() < self.settings.wedge_share:
             valid = draw_wedge(side, rng)
@@ -128,8 +129,9 @@ class PatchSource:
         sky = make_sky((side, side), n_bands, self.clouds, self.library, seed=seed, index=index)
         cloudy = lay_sky(truth, sky, low_dn, high_dn)
         cloudy[np.broadcast_to(~valid, cloudy.shape)] = NODATA
-        limit = self.settings.missed_alpha * rng.random()
-        made = grow(sky.hidden_above(limit), MADE_GROWTH_PX)[None]
+        limit = self.settings.missed_alpha * rng.random() ** 2
+        fewest, most = self.settings.growth_px
+        made = grow(sky.hidden_above(limit), int(rng.integers(fewest, most + 1)))[None]
         translated = nothing if self.translated is None else take(self.translated[pair.name])
         return radar, truth, valid, cloudy, made & valid, translated
 

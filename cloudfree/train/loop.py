@@ -56,6 +56,11 @@ class Trainer:
 
     def __post_init__(self) -> None:
         s = self.settings
+        if s.optimiser.batch % self.fabric.world_size:
+            raise RequestError(
+                f"a batch of {s.optimiser.batch} cannot be shared evenly by "
+                f"{self.fabric.world_size} devices. Change batch or --devices"
+            )
         torch.manual_seed(s.optimiser.seed)
         self.generator = self.fabric.to_device(build_network(s))
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -81,11 +86,15 @@ class Trainer:
         curve = Curve(self.folder / "curve.csv", keep_until=self.step, board=board)
         scores = Curve(self.folder / "scores.csv", keep_until=self.step, board=board)
         last_step = min(steps, steps if until is None else until)
+        if self.step == 0 and self.fabric.is_global_zero:
+            self.show_batch()
         began, first = time.monotonic(), self.step
         while self.step < last_step:
             batch = self.draw(self.step)
             losses = self.train_step(batch)
             self.step += 1
+            if not self.fabric.is_global_zero:
+                continue
             if self.step % log_settings.curve_every == 0:
                 curve.add(self.step, {name: float(value) for name, value in losses.items()})
                 pace = (self.step - first) / (time.monotonic() - began)
@@ -93,18 +102,27 @@ class Trainer:
                     "step %d of %d: %s; %.2f patches/s, %.0f min to go",
                     self.step, steps,
                     ", ".join(f"{name} {float(value):.3f}" for name, value in losses.items()),
-                    pace * batch.radar.shape[0], (steps - self.step) / pace / 60,
+                    pace * self.settings.optimiser.batch, (steps - self.step) / pace / 60,
                 )  # fmt: skip
             if self.step % log_settings.score_every == 0 or self.step == steps:
                 self.validate(scores)
             if self.step % log_settings.save_every == 0 or self.step == last_step:
                 self.save()
+        self.fabric.barrier()
 
     def draw(self, step: int) -> Batch:
-        """Return training batch number ``step``."""
-        optimiser = self.settings.optimiser
-        batch = self.source.draw(optimiser.batch, seed=optimiser.seed, step=step)
-        return batch.to(self.fabric.device)
+        """Return this device's share of training batch number ``step``."""
+        optimiser, devices = self.settings.optimiser, self.fabric.world_size
+        number = step * devices + self.fabric.global_rank
+        size = optimiser.batch // devices
+        return self.source.draw(size, seed=optimiser.seed, step=number).to(self.fabric.device)
+
+    def show_batch(self) -> None:
+        """Write the first batch as a sheet, to be looked at: radar, cloudy, mask, truth."""
+        batch = self.draw(0)
+        layers = (batch.radar, batch.cloudy, 2 * batch.made.float() - 1, batch.truth)
+        columns = [layer for layer in layers if layer.shape[1]]
+        write_sheet(self.folder / "batch.png", columns, self.settings.channels.bands)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """Update the discriminator, then the generator (eq. 5); return the unweighted losses."""
@@ -132,7 +150,7 @@ class Trainer:
             total = total + loss.adversarial_weight * adversarial
         self.generator_adam.zero_grad()
         self.fabric.backward(total)
-        gradients = [p.grad for p in self.generator.parameters() if p.grad is not None]
+        gradients = self.share_gradients(self.generator)
         losses["gradient"] = nn.utils.get_total_norm(gradients)
         self.generator_adam.step()
         self.average.update(self.generator, self.step)
@@ -146,8 +164,24 @@ class Trainer:
         loss = (adversarial_loss(real, real=True) + adversarial_loss(made, real=False)) / 2
         self.discriminator_adam.zero_grad()
         self.fabric.backward(loss)
+        self.share_gradients(self.discriminator)
         self.discriminator_adam.step()
         return loss.detach()
+
+    def share_gradients(self, network: nn.Module) -> list[Tensor]:
+        """Return a network's gradients, made the mean over all devices in place.
+
+        Batch norm keeps to each device's share of the batch.
+        """
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        if self.fabric.world_size > 1:
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            shared = self.fabric.all_reduce(flat, reduce_op="mean")
+            assert isinstance(shared, Tensor)
+            pieces = torch.split(shared, [gradient.numel() for gradient in gradients])
+            for gradient, piece in zip(gradients, pieces, strict=True):
+                gradient.copy_(piece.view_as(gradient))
+        return gradients
 
     def autocast(self) -> torch.autocast:
         """Return the context of forward passes, at the settings' precision."""
@@ -292,7 +326,7 @@ def make_condition(network: nn.Module, batch: Batch) -> Tensor:
         return batch.radar
     seen = batch.valid & ~batch.made
     filled = network.fill_in(batch.cloudy, seen, batch.radar, batch.translated)
-    return network.join(filled, seen, batch.radar, batch.translated)
+    return network.join(filled, batch.cloudy, seen, batch.radar, batch.translated)
 
 
 def has_bf16(device: str) -> bool:

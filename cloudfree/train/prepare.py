@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.fabric import Fabric
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -73,10 +74,12 @@ def prepare(
     clouds: Path | None = None,
     translators: Sequence[Path] = (),
     start: Path | None = None,
+    fabric: Fabric | None = None,
 ) -> Trainer:
-    """Return a trainer, at the step that ``out`` holds, and write the baselines' scores there.
+    """Return a trainer, at the step that ``out`` holds.
 
-    A training that is new begins with the weights in ``start``, if given.
+    A training that is new begins with the weights in ``start``, if given. It trains on one device,
+    the best there is, unless ``fabric`` has others.
     """
     training, validation = read_split(folders, settings)
     validation = cut_windows(validation, 256)
@@ -94,22 +97,29 @@ def prepare(
     source = PatchSource(training, shares, translated=translated, clouds=sky, library=library)
     windows = make_windows(validation, clouds=sky, library=library, translated=translated)
     known_windows = make_windows(known, clouds=sky, library=library, translated=translated, seed=1)
-    trainer = Trainer(settings, source, windows, out, known_windows)
+    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    trainer = Trainer(settings, source, windows, out, known_windows, fabric)
     if start is not None and trainer.step == 0:
         trainer.start_from(start)
-    if windows and not (out / "baselines.json").exists():
-        if sky is None:
-            colour, regression = fit_reference(source)
-            baselines = score_references(windows, colour, regression)
-            reference = {
-                "mean_colour": colour.flatten().tolist(),
-                "regression": regression.weights.tolist(),
-            }
-            (out / REFERENCE).write_text(json.dumps(reference, indent=1), encoding="utf-8")
-        else:
-            baselines = score_fills(windows)
-        (out / "baselines.json").write_text(json.dumps(baselines, indent=1), encoding="utf-8")
     return trainer
+
+
+def write_baselines(trainer: Trainer) -> None:
+    """Write what needs no network, and its scores on the validation, beside a training."""
+    windows, out = trainer.windows, trainer.folder
+    if not windows or (out / "baselines.json").exists() or not trainer.fabric.is_global_zero:
+        return
+    if trainer.settings.task == "sar2opt":
+        colour, regression = fit_reference(trainer.source)
+        baselines = score_references(windows, colour, regression)
+        reference = {
+            "mean_colour": colour.flatten().tolist(),
+            "regression": regression.weights.tolist(),
+        }
+        (out / REFERENCE).write_text(json.dumps(reference, indent=1), encoding="utf-8")
+    else:
+        baselines = score_fills(windows)
+    (out / "baselines.json").write_text(json.dumps(baselines, indent=1), encoding="utf-8")
 
 
 def load_translator(path: Path, channels: Channels) -> Translator:

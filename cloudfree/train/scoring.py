@@ -12,10 +12,12 @@ from torch import Tensor
 
 from cloudfree.clouds import Cloud, CloudSettings, lay_sky, make_sky
 from cloudfree.metrics import mae, psnr, sam, ssim
-from cloudfree.train.batches import MADE_GROWTH_PX, grow
+from cloudfree.train.batches import grow
 from cloudfree.train.pairs import Half, Pair
 from cloudfree.types import BoolArray, Float32Array
 
+MADE_GROWTH_PX = 5
+"""A mask is a little larger than a drawn cloud, as a detector's is after dilation."""
 REAL_GROWTH_PX = 10
 """Masks of real clouds are dilated by 100 m, as in a run."""
 
@@ -39,6 +41,8 @@ class Window:
     """(1, y, x): True where it may be made."""
     under_cloud: BoolArray | None = None
     """(y, x): True where "cloudy" figures are taken."""
+    opaque: BoolArray | None = None
+    """(y, x): True under drawn cloud that nothing shows through; unknown of real cloud."""
     translated: Tensor | None = None
     """(band, y, x): GAN1's picture."""
 
@@ -58,6 +62,7 @@ def make_windows(
         cloudy: Float32Array | None = None
         made: BoolArray | None = None
         under_cloud: BoolArray | None = None
+        opaque: BoolArray | None = None
         if clouds is not None:
             if pair.cloudy is not None and pair.made is not None:
                 cloudy, under_cloud = pair.cloudy.astype(np.float32), pair.made
@@ -66,7 +71,8 @@ def make_windows(
                 shape = (truth.shape[1], truth.shape[2])
                 sky = make_sky(shape, len(truth), clouds, library, seed=seed, index=index)
                 cloudy = lay_sky(truth, sky, pair.low_dn, pair.high_dn)
-                made, under_cloud = grow(sky.hidden, MADE_GROWTH_PX), sky.cloudy
+                made = grow(sky.hidden, MADE_GROWTH_PX)
+                under_cloud, opaque = sky.cloudy, sky.opaque
         made_windows.append(
             Window(
                 group=pair.kind,
@@ -75,6 +81,7 @@ def make_windows(
                 cloudy=None if cloudy is None else torch.from_numpy(cloudy),
                 made=None if made is None else torch.from_numpy(made)[None],
                 under_cloud=under_cloud,
+                opaque=opaque,
                 translated=None
                 if translated is None
                 else torch.from_numpy(translated[pair.name].astype(np.float32)),
@@ -133,4 +140,6 @@ def judge(candidate: Float32Array, window: Window) -> dict[str, float]:
     if window.under_cloud is not None:
         figures["psnr_cloudy"] = psnr(x, y, 1.0, window.under_cloud)
         figures["psnr_clear"] = psnr(x, y, 1.0, ~window.under_cloud)
+    if window.opaque is not None:
+        figures["psnr_opaque"] = psnr(x, y, 1.0, window.opaque)
     return figures

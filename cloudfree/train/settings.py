@@ -57,18 +57,25 @@ class PatchSettings:
     radar_offset: float = 0.1
     """And moved by +- this."""
     stretch: float = 0.0
-    """Each band's gain is multiplied by 1 +- this, and its offset moved by +- this: scenes differ
-    in their stretch, and GAN2 has to take colour from what was seen, not from memory."""
+    """For GAN2 each band's gain is multiplied by 1 +- this, and its offset moved by +- this: scenes
+    differ in their stretch, and colour has to be taken from what was seen, not from memory."""
     wedge_share: float = 0.1
     """Share of patches with a wedge of nodata: windows jut out of scenes."""
+    growth_px: tuple[int, int] = (5, 5)
+    """Masks given to GAN2 reach this far beyond the cloud, drawn evenly: a run dilates them."""
     missed_alpha: float = 0.0
-    """Masks given to GAN2 miss cloud thinner than a limit drawn between 0 and this: detectors do,
-    and GAN2 then learns to clear haze. Validation has whole masks."""
+    """Masks given to GAN2 miss cloud thinner than a limit between 0 and this, mostly near 0:
+    detectors do, and GAN2 then learns to clear haze. Validation has whole masks."""
     on_problem: str = "skip"
     """``skip`` or ``refuse`` missing, broken and mismatched files."""
 
     def __post_init__(self) -> None:
         _require(self.size_px >= 16 and self.size_px % 8 == 0, "size_px is no multiple of 8")
+        low_high = self.growth_px
+        _require(
+            len(low_high) == 2 and 0 <= low_high[0] <= low_high[1],
+            f"growth_px is {low_high}; give [low, high] with 0 <= low <= high",
+        )
         _require(0 <= self.missed_alpha < 1, "missed_alpha is a share of light; give 0 to 1")
         _choose("on_problem", self.on_problem, ("skip", "refuse"))
 
@@ -96,7 +103,8 @@ class GeneratorSettings:
     """Filters of the first layer."""
     dropout: float = 0.5
     inputs: tuple[str, ...] = ("cloudy", "translated")
-    """What GAN2 sees, of ``cloudy translated radar made``; ``cloudy radar`` is Table 5, row 2."""
+    """What GAN2 sees, of ``cloudy observed translated radar made`` (see gan.removal.CloudRemoval);
+    ``cloudy radar`` is Table 5, row 2."""
     fill: str = "cloud"
     """What stands in the cloudy picture under cloud; see ``cloudfree.gan.fill``."""
     residual: bool = False

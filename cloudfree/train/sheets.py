@@ -17,8 +17,8 @@ def write_sheet(
 ) -> None:
     """Write a PNG with one row per picture and one column per kind of picture.
 
-    Each column is (picture, channel, y, x) in [-1, 1], of ``bands`` or of radar; pictures are
-    shown as ``bands.choose_shown`` says, radar by its channels in their order.
+    Each column is (picture, channel, y, x) in [-1, 1], of ``bands``, of radar or a mask; pictures
+    are shown as ``bands.choose_shown`` says, others by their channels in order.
     """
     rows = []
     for index in range(len(columns[0])):

@@ -45,7 +45,8 @@ def ship(
     lines += [
         f"{field.name} = {json.dumps(getattr(channels, field.name))}" for field in fields(channels)
     ]
-    if settings["cloud_removal"].generator.fill == "cloud":
+    removal = settings["cloud_removal"].generator
+    if removal.fill == "cloud" or "observed" in removal.inputs:
         lines.append("shows_cloud = true")
     for role, training in settings.items():
         lines += ["", f"[{role}]", *_describe(role, training.generator)]

@@ -53,7 +53,7 @@ def main() -> None:
         for workers in map(int, options.workers.split(",")):
             for chunk_px in map(int, options.chunks.split(",")):
                 out = Path(folder) / f"out-{chunk_px}-{workers}"
-                print(run_once(scenes, out, chunk_px, workers), flush=True)  # noqa: T201
+                print(run_once(scenes, out, chunk_px, workers), flush=True)
 
 
 if __name__ == "__main__":

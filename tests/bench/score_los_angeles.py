@@ -91,7 +91,7 @@ def main(out: Path, scenes: Path) -> None:
         "share of made pixels": round(float(made.mean()), 4),
         "seen pixels": score(product, truth, seen),
     }
-    print(json.dumps(results, indent=1))  # noqa: T201
+    print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

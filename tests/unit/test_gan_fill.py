@@ -90,6 +90,15 @@ def test_removal_gives_the_generator_what_the_settings_name(seen: Tensor) -> Non
     assert torch.equal(given[:, 1:2], radar)
 
 
+def test_observed_is_the_picture_before_it_was_filled(seen: Tensor) -> None:
+    cloudy, radar = torch.rand(2, 3, 48, 64), torch.rand(2, 1, 48, 64)
+    network = CloudRemoval(Fixed(), ("observed", "cloudy"), "mean", residual=False)
+    network(cloudy, seen, radar, torch.zeros(2, 0, 48, 64))
+    filled = fill_hidden(cloudy, seen, radar, "mean")
+    assert torch.equal(network.generator.given, torch.cat([cloudy, filled], 1))
+    assert not torch.equal(cloudy, filled)
+
+
 def test_residual_corrects_the_filled_picture(seen: Tensor) -> None:
     cloudy = torch.rand(2, 3, 48, 64) - 0.5
     network = CloudRemoval(Fixed(), ("cloudy",), "mean", residual=True)

@@ -137,6 +137,26 @@ def test_grey_pairs_teach_luminance_only() -> None:
     )
 
 
+def test_grey_pairs_teach_gan2_the_colour_it_is_shown() -> None:
+    settings = dataclasses.replace(PLAIN, grey_share=1.0, stretch=0.3)
+    source = PatchSource([make_pair(0, "sen12-grey")], settings, clouds=CloudSettings(overcast=0))
+    batch = source.draw(6, seed=0, step=0)
+    assert bool(batch.has_colour.all())
+    assert float((batch.truth[:, 0] - batch.truth[:, 1]).abs().mean()) > 0.05
+    clear = ~batch.made.expand_as(batch.truth)
+    assert float((batch.cloudy - batch.truth)[clear].abs().mean()) < 0.05
+
+
+def test_masks_reach_as_far_as_the_settings_say() -> None:
+    shares = []
+    for growth in ((0, 0), (12, 12), (0, 12)):
+        settings = dataclasses.replace(PLAIN, growth_px=growth)
+        clouds = CloudSettings(cover=(0.1, 0.1), overcast=0, shadow_light=(1, 1))
+        batch = PatchSource([make_pair(0)], settings, clouds=clouds).draw(8, seed=0, step=0)
+        shares.append(float(batch.made.float().mean()))
+    assert shares[0] < shares[2] < shares[1]
+
+
 def test_shares_set_the_frequency() -> None:
     settings = dataclasses.replace(PLAIN, colour_share=0.2, grey_share=0.8, large_share=0.0)
     kinds = ["sen12", "sen12-grey", "sen12-grey", "s1s2-1024"]

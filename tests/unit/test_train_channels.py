@@ -23,7 +23,7 @@ from cloudfree.errors import BundleError, RequestError, SettingsError
 from cloudfree.evaluate import EvaluationSettings, evaluate
 from cloudfree.progress import Silent
 from cloudfree.train.loop import build_network
-from cloudfree.train.prepare import load_translator, prepare
+from cloudfree.train.prepare import load_translator, prepare, write_baselines
 from cloudfree.train.settings import ChannelSettings, TrainSettings
 from cloudfree.train.sheets import write_sheet
 from cloudfree.train.ship import ship
@@ -32,8 +32,8 @@ from tests.gans import write_tiny_gans
 from tests.pairs import write_pairs, write_patch, write_tif, write_triplet
 
 SIDE = 256
-BANDS_OF_TEST = ("B08", "B04", "B03", "B02")
-CHANNELS = {"bands": list(BANDS_OF_TEST), "all_polarizations": True}
+FOUR = ("B08", "B04", "B03", "B02")
+CHANNELS = {"bands": list(FOUR), "all_polarizations": True}
 EVERYTHING = Channels(bands=tuple(BANDS), all_polarizations=True)
 CLI = (sys.executable, "-c", "from cloudfree.cli import entry; entry()")
 
@@ -73,8 +73,10 @@ def trained(patches: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     for fold in (0, 1):
         settings = make_settings(folds={"count": 2, "without": fold})
         prepare(settings, [patches], out / f"fold{fold}").run()
-    prepare(make_settings(), [patches], out / "sar2opt").run()
-    inputs = ["cloudy", "translated", "radar", "made"]
+    trainer = prepare(make_settings(), [patches], out / "sar2opt")
+    write_baselines(trainer)
+    trainer.run()
+    inputs = ["cloudy", "observed", "translated", "radar", "made"]
     generator = {"width": 4, "inputs": inputs, "fill": "regression", "residual": True}
     settings = make_settings(task="cloud_removal", generator=generator)
     translators = [out / f"fold{fold}/best.safetensors" for fold in (0, 1)]
@@ -85,7 +87,7 @@ def trained(patches: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def test_networks_have_the_asked_channels(trained: dict[str, Path]) -> None:
     gan1, gan2 = (load_file(trained[name]) for name in ("sar2opt", "cloud_removal"))
     assert gan1["encoder.0.0.weight"].shape[1] == 2
-    assert gan2["generator.encoder.0.0.weight"].shape[1] == 4 + 4 + 2 + 1
+    assert gan2["generator.encoder.0.0.weight"].shape[1] == 4 + 4 + 4 + 2 + 1
     assert gan1["last.weight"].shape[1] == gan2["generator.last.weight"].shape[1] == 4
 
 
@@ -107,12 +109,12 @@ def test_a_bundle_of_them_says_so_runs_and_is_judged(
     ship(tmp_path / "b", name="b", version="1", cloud_removal=gan2, sar2opt=gan1)
     write_golden(tmp_path / "b")
     bundle = open_bundle(str(tmp_path / "b"))
-    assert bundle.contract.bands == BANDS_OF_TEST
+    assert bundle.contract.bands == FOUR
     assert bundle.contract.polarizations == ("vv", "vh")
     assert bundle.contract.all_polarizations
     assert check_golden(bundle) < GOLDEN_TOLERANCE
     figures = evaluate(patches, str(tmp_path / "b"), EvaluationSettings(), Silent())
-    assert figures["data"]["bands"] == list(BANDS_OF_TEST)
+    assert figures["data"]["bands"] == list(FOUR)
     assert figures["data"]["radar"] == "VV and VH"
     regression = figures["baselines"]["sar2opt"]["regression"]
     assert regression["psnr"] > figures["baselines"]["sar2opt"]["mean_colour"]["psnr"] + 5
@@ -121,7 +123,7 @@ def test_a_bundle_of_them_says_so_runs_and_is_judged(
 def test_sheets_show_red_green_blue_wherever_they_are(tmp_path: Path) -> None:
     pictures = torch.tensor([-1, -0.4, 0.2, 1]).view(1, 4, 1, 1).expand(2, 4, 8, 8)
     radar = torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1).expand(2, 2, 8, 8)
-    write_sheet(tmp_path / "a.png", [radar, radar[:, :1], pictures], BANDS_OF_TEST, side_px=8)
+    write_sheet(tmp_path / "a.png", [radar, radar[:, :1], pictures], FOUR, side_px=8)
     write_sheet(tmp_path / "b.png", [pictures], ("B12", "B11", "B8A", "B04"), side_px=8)
     sheet, other = (np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "b.png"))
     assert sheet.shape == (16, 24, 3)

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from cloudfree.config import build, read_toml
 from cloudfree.errors import RequestError, SettingsError
 from cloudfree.train.averaging import AveragedGenerator
 from cloudfree.train.loop import Trainer
-from cloudfree.train.prepare import load_translator, prepare, translate_unseen
+from cloudfree.train.prepare import load_translator, prepare, translate_unseen, write_baselines
 from cloudfree.train.readers import read_pairs
 from cloudfree.train.settings import ChannelSettings, TrainSettings
 from tests.pairs import write_pairs
@@ -123,14 +125,81 @@ def test_generator_learns(pairs: Path, tmp_path: Path) -> None:
         patches={"size_px": 32},
         log={"score_every": 40, "save_every": 40},
     )
-    prepare(settings, [pairs], tmp_path / "out").run()
+    trainer = prepare(settings, [pairs], tmp_path / "out")
+    trainer.run()
+    write_baselines(trainer)
     with (tmp_path / "out/curve.csv").open() as file:
         l1 = [float(row["l1"]) for row in csv.DictReader(file)]
     assert np.mean(l1[-5:]) < 0.6 * np.mean(l1[:5])
     assert (tmp_path / "out/sheet_0000040.png").exists()
+    with Image.open(tmp_path / "out/batch.png") as sheet:
+        assert sheet.size == (2 * 192, 4 * 192)  # radar and truth of four patches
     assert {"mean_colour", "regression"} <= json.loads(
         (tmp_path / "out/baselines.json").read_text()
     ).keys()
+
+
+def test_devices_share_a_batch_and_stay_equal(pairs: Path, tmp_path: Path) -> None:
+    """Two processes: each draws other patches, and both end with the same weights."""
+    (tmp_path / "settings.toml").write_text(
+        'task = "sar2opt"\n[patches]\nsize_px = 32\n[generator]\nwidth = 4\ndropout = 0.0\n'
+        '[loss]\ndiscriminator_width = 4\n[optimiser]\nbatch = 4\nsteps = 4\nprecision = "fp32"\n'
+        "[log]\nscore_every = 4\nnorm_batches = 2\n"
+    )
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from lightning.fabric import Fabric\n"
+        "from safetensors.torch import save_file\n"
+        "from cloudfree.config import build, read_toml\n"
+        "from cloudfree.train.prepare import prepare\n"
+        "from cloudfree.train.settings import TrainSettings\n"
+        "folder = Path(sys.argv[1])\n"
+        "fabric = Fabric(accelerator='cpu', devices=2)\n"
+        "fabric.launch()\n"
+        "settings = build(TrainSettings, read_toml(folder / 'settings.toml'), 'test')\n"
+        "trainer = prepare(settings, [folder / 'pairs'], folder / 'out', fabric=fabric)\n"
+        "drawn = trainer.draw(0).truth\n"
+        "assert len(drawn) == 2\n"
+        "trainer.run()\n"
+        "weights = dict(trainer.generator.named_parameters())\n"
+        "weights |= {f'd.{k}': v for k, v in trainer.discriminator.named_parameters()}\n"
+        "weights |= {'drawn': drawn}\n"
+        "weights = {k: v.detach().contiguous() for k, v in weights.items()}\n"
+        "save_file(weights, folder / f'rank{fabric.global_rank}.safetensors')\n"
+    )
+    subprocess.run([sys.executable, script, tmp_path], check=True, timeout=240, cwd=ROOT)
+    one, other = (load_file(tmp_path / f"rank{rank}.safetensors") for rank in (0, 1))
+    assert not torch.equal(one.pop("drawn"), other.pop("drawn"))
+    assert_equal(one, other)
+    settings = build(TrainSettings, read_toml(tmp_path / "settings.toml"), "test")
+    torch.manual_seed(settings.optimiser.seed)
+    fresh = prepare(settings, [tmp_path / "pairs"], tmp_path / "fresh").generator.state_dict()
+    assert any(not torch.equal(fresh[name], one[name]) for name in fresh if name in one)
+    assert (tmp_path / "out/best.safetensors").exists()
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(tmp_path: Path) -> None:
+    class ThreeDevices:
+        world_size = 3
+
+    with pytest.raises(RequestError, match="a batch of 2 cannot be shared evenly by 3 devices"):
+        Trainer(make_settings(), None, [], tmp_path / "out", fabric=ThreeDevices())  # type: ignore[arg-type]
+
+
+def test_curves_go_to_tensorboard(pairs: Path, tmp_path: Path) -> None:
+    settings = make_settings(log={"tensorboard": True})
+    prepare(settings, [pairs], tmp_path / "out").run(until=4)
+    prepare(settings, [pairs], tmp_path / "out").run()
+    board = EventAccumulator(str(tmp_path / "out"))
+    board.Reload()
+    with (tmp_path / "out/curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name in ("l1", "ssim", "gradient", "adversarial"):
+        events = {event.step: event.value for event in board.Scalars(f"curve/{name}")}
+        assert events == pytest.approx({int(r["step"]): float(r[name]) for r in rows}, rel=1e-5)
+    assert "scores/sen12_psnr" in board.Tags()["scalars"]
 
 
 def test_two_seeds_differ(pairs: Path, tmp_path: Path) -> None:

@@ -22,10 +22,12 @@ from cloudfree.types import Masks
 TASKS = ("sar2opt", "cloud_removal")
 
 
-def train(folder: Path, task: str, fill: str = "inpaint") -> Path:
+def train(
+    folder: Path, task: str, fill: str = "inpaint", inputs: tuple[str, ...] = ("cloudy", "radar")
+) -> Path:
     """Write what a training of no steps leaves."""
     torch.manual_seed(5)
-    generator = GeneratorSettings(width=4, fill=fill, residual=True)
+    generator = GeneratorSettings(width=4, fill=fill, inputs=inputs, residual=True)
     settings = TrainSettings(task=task, generator=generator)
     state = build_network(settings).eval().state_dict()
     file = folder / f"{task}-best.safetensors"
@@ -58,12 +60,19 @@ def test_roles_are_not_mixed_up(tmp_path: Path) -> None:
         ship(tmp_path / "b", name="b", version="1", cloud_removal=sar2opt, sar2opt=None)
 
 
-@pytest.mark.parametrize(("fill", "shows_cloud"), [("cloud", True), ("inpaint", False)])
-def test_only_the_papers_fill_leaves_the_cloud_in_the_picture(
-    tmp_path: Path, fill: str, shows_cloud: bool
+@pytest.mark.parametrize(
+    ("fill", "inputs", "shows_cloud"),
+    [
+        ("cloud", ("cloudy", "radar"), True),
+        ("inpaint", ("cloudy", "radar"), False),
+        ("inpaint", ("cloudy", "observed", "radar"), True),
+    ],
+)
+def test_a_bundle_is_shown_cloud_only_if_it_looks_at_it(
+    tmp_path: Path, fill: str, inputs: tuple[str, ...], shows_cloud: bool
 ) -> None:
     sar2opt = train(tmp_path, "sar2opt")
-    cloud_removal = train(tmp_path, "cloud_removal", fill)
+    cloud_removal = train(tmp_path, "cloud_removal", fill, inputs)
     ship(tmp_path / "b", name="b", version="1", cloud_removal=cloud_removal, sar2opt=sar2opt)
     assert open_bundle(str(tmp_path / "b")).contract.shows_cloud is shows_cloud
 
