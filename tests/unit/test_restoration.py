@@ -109,6 +109,17 @@ def test_without_radar_there_is_no_candidate(observation: Observation) -> None:
     assert np.isfinite(candidate).all()
 
 
+def test_a_pixel_that_lacks_one_of_two_channels_has_no_candidate(observation: Observation) -> None:
+    decibel = observation.decibel.repeat(2, axis=0)
+    decibel[0, :20] = decibel[1, :, 70:] = np.nan
+    seen = replace(observation, decibel=decibel)
+    radar = RadarStatistics(mean_db=(-10.0, -17.0), std_db=(2.0, 2.0), pixels=9999)
+    _, covered = restore(seen, {(1, 1): replace(pair(0.5), radar=radar)})
+    expected = np.ones((HEIGHT, WIDTH), bool)
+    expected[:20] = expected[:, 70:] = False
+    np.testing.assert_array_equal(covered, expected)
+
+
 def test_without_any_radar_no_model_is_asked(observation: Observation) -> None:
     nothing = replace(
         observation,

@@ -211,7 +211,7 @@ def test_the_baseline_beside_a_model_of_both_hears_the_first(tmp_path: Path) -> 
     scores = []
     for flipped in (1, -1):
         radar, *_ = write_triplet(tmp_path / "t", 5, (SIDE, SIDE))
-        write_tif(tmp_path / "t/5_s1.tif", np.stack([radar[0], flipped * radar[1]]))
+        write_tif(tmp_path / "t/5_s1.tif", np.stack([radar[0], radar[1, :, ::flipped]]))
         scores.append(evaluate(tmp_path / "t", tiny, EvaluationSettings(), Silent()))
     one, other = (figures["baselines"]["cloud_removal"]["baseline"] for figures in scores)
     assert one == other
