@@ -118,6 +118,10 @@ class Contract(Channels):
     """Version of the bundle."""
     network: str
     """Which code runs it: ``baseline`` or ``gan``."""
+    levels: tuple[str, ...] = ()
+    """Product levels of Sentinel-2 that it learnt on, such as ``L1C``; empty for any."""
+    radar_kinds: tuple[str, ...] = ()
+    """Kinds of backscatter that it learnt on, such as ``gamma0-rtc``; empty for any."""
     window_px: int = 256
     """Side of the input; a multiple of 8."""
     stride_px: int = 192

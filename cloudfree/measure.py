@@ -6,6 +6,8 @@ the area, so that two areas which share a scene stretch it alike.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,10 +16,13 @@ import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
+from cloudfree import cube
 from cloudfree.config import RunSettings
 from cloudfree.contract import Contract
 from cloudfree.errors import ReadError
+from cloudfree.harmonisation import decide_offset
 from cloudfree.keys import unsigned
+from cloudfree.masks import valid_pixels
 from cloudfree.observe import Clock, observe
 from cloudfree.radiometry import (
     OpticalStatistics,
@@ -28,6 +33,8 @@ from cloudfree.radiometry import (
 from cloudfree.restoration import PairModel, cut_windows
 from cloudfree.scenes import Scene, Step
 from cloudfree.types import Masks, Model, SceneFitted
+
+logger = logging.getLogger(__name__)
 
 _WHOLE = (slice(None), slice(None))
 
@@ -71,6 +78,37 @@ class PairStatistics:
             model = model.fitted(self.learnt)
         channels = tuple(bands.index(band) for band in model.contract.bands or bands)
         return PairModel(model=model, optical=self.optical, radar=self.radar, bands=channels)
+
+
+def settle_offsets(
+    steps: Iterable[Step], settings: RunSettings, contract: Contract
+) -> tuple[Step, ...]:
+    """Return steps whose optical scenes all have a known offset.
+
+    Where metadata do not say, a sample of the scene is read and decides; ReadError where it
+    cannot be read.
+    """
+    return tuple(
+        replace(step, optical=tuple(_settle(scene, settings, contract) for scene in step.optical))
+        for step in steps
+    )
+
+
+def _settle(scene: Scene, settings: RunSettings, contract: Contract) -> Scene:
+    if scene.offset.dn is not None:
+        return scene
+    bands = settings.grid.bands
+    samples, valid = [], []
+    for place in _sample_places(scene, bands[0], contract, settings):
+        pixels = cube.load(
+            (scene,), (), place,
+            bands=bands, polarizations=(), threads=settings.engine.reader_threads,
+        )  # fmt: skip
+        samples.append(pixels.dn[0].reshape(len(bands), -1))
+        valid.append(valid_pixels(pixels.dn[0], pixels.classification[0]).ravel())
+    offset = decide_offset(np.concatenate(samples, 1), np.concatenate(valid), scene.offset)
+    logger.warning("offset of scene %s: %s DN (%s)", scene.id, offset.dn, offset.why)
+    return replace(scene, offset=offset)
 
 
 def measure_pair(

@@ -66,8 +66,8 @@ def observe(
         cloud = np.zeros(geobox.shape, np.uint8)
         for index, scene in enumerate(step.optical):
             here = optical_scene == index + 1
-            offset = radiometry.offset_dn(scene.baseline, applied=scene.offset_applied)
-            reflectance += radiometry.harmonise(pixels.dn[index], here, offset)
+            assert scene.offset.dn is not None  # measure.settle_offsets came first
+            reflectance += radiometry.harmonise(pixels.dn[index], here, scene.offset.dn)
             cloud[here] = codes[index][here]
         power = np.full(pixels.power.shape[1:], np.nan, np.float32)
         for index in range(len(step.radar)):

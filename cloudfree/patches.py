@@ -26,7 +26,7 @@ from cloudfree.errors import (
     StoreError,
 )
 from cloudfree.grid import GridPlan
-from cloudfree.measure import measure_pair
+from cloudfree.measure import measure_pair, settle_offsets
 from cloudfree.observe import observe
 from cloudfree.plan import Plan, Request, make_plan
 from cloudfree.progress import Advance, Progress
@@ -113,6 +113,7 @@ def cut_patches(
         counts["no radar"] = places * (len(plan.steps) - len(steps))
     model = OnlyContract(contract=contract)
     try:
+        steps = list(settle_offsets(steps, plan.settings, contract))
         with progress.track("cut patches", len(steps) * places, "patches") as advance:
             for step in steps:
                 cutter = Cutter(plan, step, model, out, choice)

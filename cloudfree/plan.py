@@ -17,12 +17,14 @@ from cloudfree import catalog
 from cloudfree.aoi import Aoi, read_aoi
 from cloudfree.blend import REACH_PX
 from cloudfree.bundle import Bundle, open_bundle
+from cloudfree.choice import select_scenes
 from cloudfree.config import RunSettings
 from cloudfree.contract import Channels
 from cloudfree.errors import BundleError
 from cloudfree.grid import GridPlan, crs_of, halo_px, plan_grid, project_area
 from cloudfree.provenance import describe_step
-from cloudfree.scenes import Scene, Step, parse_period, select_scenes
+from cloudfree.providers import Sources, find_sources
+from cloudfree.scenes import Scene, Step, parse_period
 from cloudfree.windows import Lattice
 
 logger = logging.getLogger(__name__)
@@ -43,10 +45,15 @@ class Request:
     """GeoJSON file of the area."""
     date: str
     """A day or an interval ``A/B``."""
-    stac: str
-    """A STAC API's address or a local file."""
+    stac: str | None
+    """A STAC API's address or a local file; None asks the settings' providers."""
     settings: RunSettings
     """Everything else."""
+
+    @property
+    def sources(self) -> Sources:
+        """Where scenes come from; SettingsError where providers do not have what is asked."""
+        return find_sources(self.settings.catalog, self.stac)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +81,24 @@ class Plan:
             kind: round(area.difference(_project(scenes, crs)).area / 1e6, 3)
             for kind, scenes in (("optical", step.optical), ("radar", step.radar))
         }
+
+    def warnings(self) -> list[str]:
+        """Return what the user should know: where scenes are not what the model learnt on."""
+        contract, said = self.bundle.contract, []
+        for word, wanted, scenes in (
+            ("levels", contract.levels, [s for step in self.steps for s in step.optical]),
+            ("radar", contract.radar_kinds, [s for step in self.steps for s in step.radar]),
+        ):
+            other = sorted({s.kind for s in scenes} - set(wanted)) if wanted else []
+            if other:
+                said.append(
+                    f"model {contract.name} learnt on {word} {', '.join(wanted)}; these scenes are "
+                    f"{', '.join(other)}"
+                )
+        unknown = [s.id for step in self.steps for s in step.optical if s.offset.dn is None]
+        if unknown:
+            said.append(f"the pixels must say which offset they carry: {', '.join(unknown)}")
+        return said
 
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain values: what ``cloudfree plan --json`` prints."""
@@ -108,6 +133,7 @@ class Plan:
             "windows_at_most": len(self.steps) * sum(_windows(lattice, c.geobox) for c in chunks),
             "read_bytes": read,
             "stored_bytes": grid.stored_bytes(bands, len(self.steps)),
+            "warnings": self.warnings(),
             "memory_bytes": chunk_memory_bytes(largest, bands, n_radar) + _PROCESS_BYTES,
         }
 
@@ -154,7 +180,7 @@ def make_plan(
             f"model {contract.name} restores bands {', '.join(contract.bands)}; the run asks for "
             f"{', '.join(settings.grid.bands)}. Give these with --bands or another --model"
         )
-    aoi = read_aoi(request.aoi)
+    aoi, sources = read_aoi(request.aoi), request.sources
     period = parse_period(request.date)
     halo = halo_px(
         window_px=contract.window_px,
@@ -165,20 +191,20 @@ def make_plan(
     area = catalog.widen(aoi.geometry, halo * settings.grid.resolution_m)
     if items is None:
         items = catalog.search(
-            request.stac,
+            sources,
             area=area,
             period=period,
             catalog=settings.catalog,
             scenes=settings.scenes,
         )
     steps = select_scenes(
-        catalog.read_scenes(items),
+        catalog.read_scenes(items, sources),
         area=aoi.geometry,
         reach=area,
         period=period,
         bands=settings.grid.bands,
         channels=channels or contract,
-        catalog=settings.catalog,
+        sources=sources,
         settings=settings.scenes,
     )
     for step in steps:

@@ -6,7 +6,6 @@ statistics, measured once for the whole scene, and stretched back by the same nu
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,6 @@ import numpy as np
 from cloudfree.config import RadiometrySettings
 from cloudfree.types import BoolArray, Float32Array, UInt16Array
 
-_OFFSET_DN = -1000
-_OFFSET_FROM = (4, 0)
 _DEFAULT_LIMITS_DN = (1.0, 3558.0)
 """Black and white of the Sentinel-2 true-colour product (reflectance 0 and 0.3558)."""
 _DEFAULT_DECIBEL = (-12.0, 4.0)
@@ -52,18 +49,6 @@ class RadarStatistics:
     """Standard deviation of backscatter of each channel."""
     pixels: int
     """Size of the sample."""
-
-
-def offset_dn(baseline: str, *, applied: bool = False) -> int:
-    """Return the offset to add to digital numbers of a processing baseline such as ``05.10``.
-
-    Since baseline 04.00 ESA stores reflectance with 1000 added (Sentinel-2 product
-    specification, BOA_ADD_OFFSET and RADIO_ADD_OFFSET). An unnamed baseline counts as older;
-    0 where the provider has ``applied`` the offset already.
-    """
-    found = re.fullmatch(r"(\d+)\.(\d+)", baseline)
-    is_new = not applied and found is not None and (int(found[1]), int(found[2])) >= _OFFSET_FROM
-    return _OFFSET_DN if is_new else 0
 
 
 def harmonise(dn: UInt16Array, valid: BoolArray, offset: int) -> UInt16Array:

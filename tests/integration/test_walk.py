@@ -279,6 +279,8 @@ def test_in_an_overlap_what_any_tile_saw_is_seen(scenes: SyntheticScenes, tmp_pa
     cloudy = next(i for i in collection["features"] if i["collection"] == "sentinel-2-l2a")
     clear = json.loads(json.dumps(cloudy))
     clear["id"] = cloudy["id"] + "-z"  # after the cloudy tile in the fixed order
+    cloudy["properties"]["grid:code"] = "MGRS-33TUN"
+    clear["properties"]["grid:code"] = "MGRS-33TVN"
     clear["assets"] = {
         name: {**asset, "href": f"./clear_{name}.tif"}
         for name, asset in cloudy["assets"].items()

@@ -19,6 +19,7 @@ from cloudfree.baseline import Baseline
 from cloudfree.config import GridSettings, MaskSettings, RadiometrySettings, RunSettings
 from cloudfree.contract import Contract
 from cloudfree.errors import ReadError
+from cloudfree.harmonisation import Offset
 from cloudfree.measure import PairStatistics, measure_pair
 from cloudfree.radiometry import OpticalStatistics, RadarStatistics
 from cloudfree.scenes import Scene
@@ -73,10 +74,13 @@ def scene(folder: Path, name: str, layers: dict[str, np.ndarray], baseline: str 
         footprint=shapely.box(*grid.geographic_extent.boundingbox.bbox),
         hrefs=hrefs,
         datatake="",
+        tile="",
         orbit_state="",
         baseline=baseline,
-        offset_applied=False,
+        kind="L2A",
+        offset=Offset(dn=-1000 if baseline >= "04" else 0, why="test"),
         cloud_percent=None,
+        assets={},
     )
 
 

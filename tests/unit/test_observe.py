@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from cloudfree.config import GridSettings, MaskSettings, RunSettings
 from cloudfree.errors import ReadError
+from cloudfree.harmonisation import Offset
 from cloudfree.masks import CLEAR, CLOUDY, DILATED
 from cloudfree.observe import observe
 from cloudfree.restoration import Observation
@@ -57,10 +58,13 @@ def scene(name: str, hrefs: dict[str, str], baseline: str = "") -> Scene:
         footprint=shapely.box(*corners),
         hrefs=hrefs,
         datatake="",
+        tile="",
         orbit_state="",
         baseline=baseline,
-        offset_applied=False,
+        kind="L2A",
+        offset=Offset(dn=-1000 if baseline >= "04" else 0, why="test"),
         cloud_percent=None,
+        assets={},
     )
 
 

@@ -11,31 +11,12 @@ from cloudfree.radiometry import (
     harmonise,
     measure_optical,
     measure_radar,
-    offset_dn,
     standardise,
     to_decibel,
     to_picture,
 )
 
 STRETCH = OpticalStatistics(low=(100.0, 250.5), high=(1300.0, 4100.25), seen_pixels=5000)
-
-
-@pytest.mark.parametrize(
-    ("baseline", "offset"),
-    [
-        ("02.12", 0),
-        ("03.01", 0),
-        ("03.99", 0),
-        ("04.00", -1000),
-        ("05.10", -1000),
-        ("05.09", -1000),
-        ("10.00", -1000),
-        ("", 0),
-        ("N0510", 0),
-    ],
-)
-def test_reflectance_is_shifted_since_baseline_0400(baseline: str, offset: int) -> None:
-    assert offset_dn(baseline) == offset
 
 
 def test_a_valid_pixel_never_becomes_nodata() -> None:
