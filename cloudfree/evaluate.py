@@ -25,10 +25,9 @@ from cloudfree.gan import TwoGans
 from cloudfree.progress import Progress
 from cloudfree.restoration import restore_alone
 from cloudfree.train.baselines import ColourRegression, fill_without_network
-from cloudfree.train.loop import join
 from cloudfree.train.pairs import Pair, cut_windows
 from cloudfree.train.readers import read_clouds, read_pairs
-from cloudfree.train.scoring import Window, average, judge_each, make_windows
+from cloudfree.train.scoring import Window, average, join, judge_each, make_windows
 from cloudfree.train.sheets import write_sheet
 from cloudfree.types import Float32Array, Masks, Model
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cloudfree.contract import Channels
 from cloudfree.errors import RequestError
 from cloudfree.types import AnyArray, BoolArray, Float32Array
 
@@ -50,6 +52,28 @@ class Pair:
     def has_colour(self) -> bool:
         """False where the optical picture is luminance only."""
         return self.kind != "sen12-grey"
+
+
+class Picked(NamedTuple):
+    """Where the asked channels are in what a set or a file has."""
+
+    bands: list[int]
+    radar: list[int]
+
+
+def pick_channels(channels: Channels, bands: Sequence[str], polarizations: Sequence[str]) -> Picked:
+    """Return where the asked channels are; ValueError where there is not all of them."""
+    lacking = [band for band in channels.bands if band not in bands]
+    if lacking:
+        raise ValueError(f"lacks {', '.join(lacking)}, has {', '.join(bands)}")
+    chosen = channels.choose_polarizations(polarizations)
+    if chosen is None:
+        has = " and ".join(name.upper() for name in polarizations)
+        raise ValueError(f"lacks {channels.radar_wanted}, has {has}")
+    return Picked(
+        bands=[bands.index(band) for band in channels.bands],
+        radar=[polarizations.index(name) for name in chosen],
+    )
 
 
 class LeakageError(RequestError):

@@ -20,10 +20,11 @@ from cloudfree.contract import Channels
 from cloudfree.errors import RequestError
 from cloudfree.train.baselines import ColourRegression, fill_without_network, mean_colour
 from cloudfree.train.batches import PatchSource
-from cloudfree.train.loop import Trainer, build_network, join
+from cloudfree.train.loop import Trainer
+from cloudfree.train.networks import build_network
 from cloudfree.train.pairs import Half, Pair, check_leakage, cut_windows, split_folds
 from cloudfree.train.readers import read_clouds, read_pairs
-from cloudfree.train.scoring import Scores, Window, make_windows, score
+from cloudfree.train.scoring import Scores, Window, join, make_windows, score
 from cloudfree.train.settings import TrainSettings
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,8 @@ from cloudfree.bands import BANDS, RGB
 from cloudfree.clouds import Cloud, clip_cloud
 from cloudfree.contract import POLARIZATIONS, Channels
 from cloudfree.errors import RequestError
-from cloudfree.train.pairs import Pair, standardise, stretch
+from cloudfree.train.pairs import Pair, Picked, pick_channels, standardise, stretch
+from cloudfree.train.patch_files import read_patch
 from cloudfree.types import AnyArray, Float32Array
 
 log = logging.getLogger(__name__)
@@ -42,10 +43,6 @@ UNKNOWN_LOW_DN, UNKNOWN_HIGH_DN = 500.0, 3000.0
 to show a patch whose scene was not kept."""
 CLOUD_BANDS = ("B02", "B03", "B04")
 """In the files of clouds, in order."""
-PATCH_LAYERS = (
-    "optical", "radar", "bands", "polarizations", "low_dn", "high_dn", "scene", "place",
-)  # fmt: skip
-"""What is used of a file that ``cloudfree patches`` wrote."""
 
 
 class Problem(NamedTuple):
@@ -53,13 +50,6 @@ class Problem(NamedTuple):
 
     path: Path
     reason: str
-
-
-class Picked(NamedTuple):
-    """Where the asked channels are in what a set or a file has."""
-
-    bands: list[int]
-    radar: list[int]
 
 
 def read_pairs(
@@ -130,25 +120,10 @@ def _find_reader(folder: Path) -> Reader:
     )
 
 
-def _pick(channels: Channels, bands: Sequence[str], polarizations: Sequence[str]) -> Picked:
-    """Return where the asked channels are; ValueError where there is not all of them."""
-    lacking = [band for band in channels.bands if band not in bands]
-    if lacking:
-        raise ValueError(f"lacks {', '.join(lacking)}, has {', '.join(bands)}")
-    chosen = channels.choose_polarizations(polarizations)
-    if chosen is None:
-        has = " and ".join(name.upper() for name in polarizations)
-        raise ValueError(f"lacks {channels.radar_wanted}, has {has}")
-    return Picked(
-        bands=[bands.index(band) for band in channels.bands],
-        radar=[polarizations.index(name) for name in chosen],
-    )
-
-
 def _pick_of_set(name: str, channels: Channels, polarization: str) -> Picked:
     """Return where the asked channels are in a set of RGB and one polarisation."""
     try:
-        return _pick(channels, RGB, (polarization,))
+        return pick_channels(channels, RGB, (polarization,))
     except ValueError as error:
         raise RequestError(
             f"{name} cannot give {channels}: it {error}. Use other pairs, such as those of "
@@ -255,7 +230,9 @@ def _make_scene(
 
 
 def _read_triplets(folder: Path, channels: Channels, problems: list[Problem]) -> list[Pair]:
-    picked = _pick(channels, list(BANDS), POLARIZATIONS)  # its files have all, in this order
+    picked = pick_channels(
+        channels, list(BANDS), POLARIZATIONS
+    )  # its files have all, in this order
     optical_numbers = [band + 1 for band in picked.bands]
     radar_numbers = [channel + 1 for channel in picked.radar]
     pairs = []
@@ -295,56 +272,10 @@ def _read_patches(folder: Path, channels: Channels, problems: list[Problem]) -> 
     pairs = []
     for path in sorted(folder.glob("*/*.npz")):
         try:
-            pairs.append(_read_patch(path, channels))
+            pairs.append(read_patch(path, channels))
         except (TypeError, ValueError) as error:
             problems.append(Problem(path, f"is no patch of {channels}: {error}"))
     return pairs
-
-
-def _read_patch(path: Path, channels: Channels) -> Pair:
-    """Return what ``cloudfree patches`` wrote; ValueError or TypeError for anything else."""
-    patch = _load_layers(path)
-    bands, polarizations = (
-        [str(name) for name in patch[names].ravel()] for names in ("bands", "polarizations")
-    )
-    optical, radar = patch["optical"], patch["radar"]
-    picked = _pick(channels, bands, polarizations)
-    for name, shape in (
-        ("optical", optical.shape[:1]),
-        ("low_dn", patch["low_dn"].shape),
-        ("high_dn", patch["high_dn"].shape),
-    ):
-        if shape != (len(bands),):
-            raise ValueError(f"{name} is of {shape} bands, {len(bands)} are named")
-    if optical.ndim != 3 or radar.shape != (len(polarizations), *optical.shape[1:]):
-        raise ValueError(
-            f"radar is {radar.shape}, optical {optical.shape}, of {', '.join(polarizations)}"
-        )
-    if not np.isfinite(optical).all() or not np.isfinite(radar).all():
-        raise ValueError("some pixels are not finite")
-    return Pair(
-        name=f"{patch['scene']}_{path.stem}",
-        scene=str(patch["scene"]),
-        kind="patches",
-        radar=radar[picked.radar].astype(np.float16),
-        optical=optical[picked.bands].astype(np.float16),
-        low_dn=patch["low_dn"][picked.bands].astype(np.float32),
-        high_dn=patch["high_dn"][picked.bands].astype(np.float32),
-        place=str(patch["place"]),
-    )
-
-
-def _load_layers(path: Path) -> dict[str, AnyArray]:
-    """Return the arrays of a patch; ValueError where one is missing or the file is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            layers = dict(file)
-    except Exception as error:  # of a damaged file: from zlib.error to SyntaxError
-        raise ValueError(f"it cannot be read: {' '.join(str(error).split())}") from error
-    missing = [name for name in PATCH_LAYERS if name not in layers]
-    if missing:
-        raise ValueError(f"it lacks {', '.join(missing)}")
-    return layers
 
 
 def _read_pictures(

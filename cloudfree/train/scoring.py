@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cloudfree.clouds import Cloud, CloudSettings, lay_sky, make_sky
 from cloudfree.metrics import mae, psnr, sam, ssim
-from cloudfree.train.batches import grow
+from cloudfree.train.batches import Batch, grow
 from cloudfree.train.pairs import Half, Pair
 from cloudfree.types import BoolArray, Float32Array
 
@@ -88,6 +88,26 @@ def make_windows(
             )
         )
     return made_windows
+
+
+def join(windows: Sequence[Window]) -> Batch:
+    """Return validation windows as a batch."""
+    radar = torch.stack([window.radar for window in windows])
+    nothing = torch.zeros(len(windows), 0, *radar.shape[2:])
+
+    def stack(layers: list[Tensor | None]) -> Tensor:
+        given = [layer for layer in layers if layer is not None]
+        return torch.stack(given) if given else nothing
+
+    return Batch(
+        radar=radar,
+        truth=torch.stack([window.truth for window in windows]),
+        valid=torch.ones_like(radar[:, :1], dtype=torch.bool),
+        has_colour=torch.ones(len(windows), 1, 1, 1, dtype=torch.bool),
+        cloudy=stack([window.cloudy for window in windows]),
+        made=stack([window.made for window in windows]).bool(),
+        translated=stack([window.translated for window in windows]),
+    )
 
 
 def score(windows: Sequence[Window], restore: Callable[[list[Window]], Tensor]) -> Scores:

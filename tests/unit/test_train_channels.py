@@ -22,7 +22,7 @@ from cloudfree.contract import Channels
 from cloudfree.errors import BundleError, RequestError, SettingsError
 from cloudfree.evaluate import EvaluationSettings, Figures, evaluate
 from cloudfree.progress import Silent
-from cloudfree.train.loop import build_network
+from cloudfree.train.networks import build_network
 from cloudfree.train.prepare import load_translator, prepare, write_baselines
 from cloudfree.train.settings import ChannelSettings, TrainSettings
 from cloudfree.train.sheets import write_sheet

@@ -202,6 +202,14 @@ def test_curves_go_to_tensorboard(pairs: Path, tmp_path: Path) -> None:
     assert "scores/sen12_psnr" in board.Tags()["scalars"]
 
 
+def test_a_folder_of_another_training_is_refused_in_one_line(pairs: Path, tmp_path: Path) -> None:
+    prepare(make_settings(), [pairs], tmp_path / "out").run(until=2)
+    wider = make_settings(generator={"width": 6})
+    with pytest.raises(RequestError, match="out holds a training of other networks") as caught:
+        prepare(wider, [pairs], tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
 def test_two_seeds_differ(pairs: Path, tmp_path: Path) -> None:
     ends = []
     for seed in (0, 1):
