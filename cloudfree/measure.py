@@ -6,17 +6,21 @@ the area, so that two areas which share a scene stretch it alike.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from cloudfree import cube
 from cloudfree.config import RunSettings
 from cloudfree.contract import Contract
-from cloudfree.cube import read_asset
 from cloudfree.errors import ReadError
+from cloudfree.harmonisation import decide_offset
 from cloudfree.keys import unsigned
+from cloudfree.masks import valid_pixels
 from cloudfree.observe import Clock, observe
 from cloudfree.radiometry import (
     OpticalStatistics,
@@ -28,6 +32,8 @@ from cloudfree.remote import Fetcher
 from cloudfree.restoration import PairModel, cut_windows
 from cloudfree.scenes import Scene, Step
 from cloudfree.types import Masks, Model, SceneFitted
+
+logger = logging.getLogger(__name__)
 
 _WHOLE = (slice(None), slice(None))
 
@@ -57,7 +63,11 @@ class PairStatistics:
                 high=tuple(optical["high"]),
                 seen_pixels=optical["seen_pixels"],
             ),
-            radar=RadarStatistics(**radar),
+            radar=RadarStatistics(
+                mean_db=tuple(radar["mean_db"]),
+                std_db=tuple(radar["std_db"]),
+                pixels=radar["pixels"],
+            ),
             learnt=values["learnt"],
         )
 
@@ -69,11 +79,45 @@ class PairStatistics:
         return PairModel(model=model, optical=self.optical, radar=self.radar, bands=channels)
 
 
+def settle_offsets(
+    steps: Iterable[Step], settings: RunSettings, contract: Contract, fetcher: Fetcher
+) -> tuple[Step, ...]:
+    """Return steps whose optical scenes all have a known offset.
+
+    Where metadata do not say, a sample of the scene is read and decides; ReadError where it
+    cannot be read.
+    """
+    return tuple(
+        replace(
+            step,
+            optical=tuple(_settle(scene, settings, contract, fetcher) for scene in step.optical),
+        )
+        for step in steps
+    )
+
+
+def _settle(scene: Scene, settings: RunSettings, contract: Contract, fetcher: Fetcher) -> Scene:
+    if scene.offset.dn is not None:
+        return scene
+    bands = settings.grid.bands
+    samples, valid = [], []
+    for place in _sample_places(scene, bands[0], contract, settings, fetcher):
+        pixels = cube.load(
+            (scene,), (), place, fetcher=fetcher,
+            bands=bands, polarizations=(), threads=settings.engine.reader_threads,
+        )  # fmt: skip
+        samples.append(pixels.dn[0].reshape(len(bands), -1))
+        valid.append(valid_pixels(pixels.dn[0], pixels.classification[0]).ravel())
+    offset = decide_offset(np.concatenate(samples, 1), np.concatenate(valid), scene.offset)
+    logger.warning("offset of scene %s: %s DN (%s)", scene.id, offset.dn, offset.why)
+    return replace(scene, offset=offset)
+
+
 def measure_pair(
     optical: Scene,
     radar: Scene,
     *,
-    polarization: str,
+    polarizations: tuple[str, ...],
     model: Model,
     settings: RunSettings,
     fetcher: Fetcher,
@@ -85,7 +129,7 @@ def measure_pair(
         time=optical.time,
         optical=(optical,),
         radar=(radar,),
-        polarization="vv" if polarization == "vv" else "vh",
+        polarizations=polarizations,
         radar_age_h=None,
     )
     places = _sample_places(optical, settings.grid.bands[0], contract, settings, fetcher)
@@ -101,7 +145,7 @@ def measure_pair(
         return statistics
     pair = statistics.pair(model, settings.grid.bands)
     windows = [cut_windows(one, [_WHOLE], pair) for one in sample]
-    known = np.isfinite(np.stack([one.decibel for one in sample]))
+    known = np.stack([one.has_radar for one in sample])
     learnt = model.fit(
         np.concatenate([optical for optical, _, _ in windows]),
         np.concatenate([radar for _, radar, _ in windows]),
@@ -119,7 +163,7 @@ def _sample_places(
     """Return windows of a scene's own grid, evenly spread, at most ``sample_windows``."""
     href = scene.href(band) or ""
     try:
-        shape, affine, crs = read_asset(href, fetcher, lambda s: (s.shape, s.transform, s.crs))
+        shape, affine, crs = cube.read_asset(href, fetcher, lambda s: (s.shape, s.transform, s.crs))
     except ReadError as error:
         raise type(error)(f"cannot read {band} of scene {scene.id} at {error}") from None
     if crs is None:

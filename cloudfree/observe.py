@@ -44,7 +44,7 @@ def observe(
             geobox,
             fetcher=fetcher,
             bands=settings.grid.bands,
-            polarization=step.polarization,
+            polarizations=step.polarizations,
             threads=settings.engine.reader_threads,
             reduced=reduced,
         )
@@ -64,7 +64,7 @@ def observe(
         )
         seen = valid & (codes == masks.CLEAR)
         optical_scene = masks.choose_scene(seen, valid)
-        known = np.isfinite(pixels.power)
+        known = radiometry.known_pixels(pixels.power)
         if len(known) > 0:
             radar_scene = masks.choose_scene(known, known)
         else:
@@ -74,13 +74,13 @@ def observe(
         cloud = np.zeros(geobox.shape, np.uint8)
         for index, scene in enumerate(step.optical):
             here = optical_scene == index + 1
-            offset = radiometry.offset_dn(scene.baseline, applied=scene.offset_applied)
-            reflectance += radiometry.harmonise(pixels.dn[index], here, offset)
+            assert scene.offset.dn is not None  # measure.settle_offsets came first
+            reflectance += radiometry.harmonise(pixels.dn[index], here, scene.offset.dn)
             cloud[here] = codes[index][here]
-        power = np.full(geobox.shape, np.nan, np.float32)
+        power = np.full(pixels.power.shape[1:], np.nan, np.float32)
         for index in range(len(step.radar)):
             here = radar_scene == index + 1
-            power[here] = pixels.power[index][here]
+            power[:, here] = pixels.power[index][:, here]
         decibel = radiometry.to_decibel(power, settings.radiometry.floor_db)
     hidden = cloud != masks.CLEAR
     exists = optical_scene > 0

@@ -7,6 +7,8 @@ import itertools
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,13 @@ from cloudfree.errors import (
 )
 from cloudfree.finish import finish
 from cloudfree.grid import Chunk
+from cloudfree.harmonisation import Offset
 from cloudfree.keys import product_key
 from cloudfree.ledger import Ledger
-from cloudfree.measure import PairStatistics, measure_pair
+from cloudfree.measure import PairStatistics, measure_pair, settle_offsets
 from cloudfree.plan import Plan, Request, make_plan
 from cloudfree.progress import Progress, Silent
+from cloudfree.providers import Sources
 from cloudfree.remote import Fetcher
 from cloudfree.scenes import Scene, parse_period
 from cloudfree.timing import Stopwatch
@@ -85,9 +89,13 @@ def run(
     with clock.row("plan"):
         plan = make_plan(request, items)
     with connect(request.settings.engine) as client:
+        with clock.row("radiometry.measure_scene"):
+            fetcher = Fetcher(plan.settings.cube, plan.signer)
+            plan = _settle_offsets(plan, state, fetcher)
         if state is None:
             with clock.row("radiometry.measure_scene"):
                 statistics, retries = _measure(plan, client, progress)
+                retries.update(fetcher.retries)
             state = _begin(plan, asked, statistics, retries, out, overwrite=overwrite)
         work = _work(plan, state, out)
         if not (out / "cube.zarr").is_dir():
@@ -111,14 +119,24 @@ def _asked(request: Request) -> dict[str, Any]:
     settings = asdict(request.settings)
     del settings["engine"], settings["cube"], settings["restoration"]
     del settings["grid"]["chunk_px"]
+    settings["catalog"] = {"max_cloud_percent": request.settings.catalog.max_cloud_percent}
     return {
         "aoi": read_aoi(request.aoi).geojson,
         "date": str(parse_period(request.date)),
-        "stac": catalog.address(request.stac),
+        "sources": _sources(request.sources),
         "settings": _plain(settings),
         "model": _plain(asdict(open_bundle(request.settings.restoration.model).contract)),
         "precision": "fp32",
     }
+
+
+def _sources(sources: Sources) -> dict[str, Any]:
+    """Return where scenes come from and by which tables they are read."""
+    facts = _plain(asdict(sources))
+    assert isinstance(facts, dict)
+    for name in ("optical_address", "radar_address"):
+        facts[name] = catalog.address_of(facts[name])
+    return facts
 
 
 def _plain(value: Any) -> Any:
@@ -128,18 +146,45 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
+@contextmanager
+def _before_the_start() -> Iterator[None]:
+    """Say what to do where a scene cannot be read although nothing was begun.
+
+    A scene that cannot be read at all is a wrong request, since the key of the product needs
+    what is measured of it; a server that does not answer for now is not.
+    """
+    try:
+        yield
+    except UnreachableError as error:
+        raise UnreachableError(f"{error}. Nothing is done yet: try again later") from None
+    except ReadError as error:
+        raise RequestError(f"{error}. Mend the catalog or choose another date") from None
+
+
+def _settle_offsets(plan: Plan, state: dict[str, Any] | None, fetcher: Fetcher) -> Plan:
+    """Return the plan with every scene's offset known; a resumed run takes those it began with."""
+    if state is not None:
+        known = {name: Offset(**offset) for name, offset in state["offsets"].items()}
+        steps = tuple(
+            replace(step, optical=tuple(replace(s, offset=known[s.id]) for s in step.optical))
+            for step in plan.steps
+        )
+        return replace(plan, steps=steps)
+    with _before_the_start():
+        steps = settle_offsets(plan.steps, plan.settings, plan.bundle.contract, fetcher)
+        return replace(plan, steps=steps)
+
+
 def _measure(
     plan: Plan, client: Client, progress: Progress
 ) -> tuple[dict[PairKey, PairStatistics], Counter[str]]:
     """Measure every pair of an optical and a radar scene that meet; one Dask job a pair.
 
-    Also returns how often servers were asked again. A scene that cannot be read at all is a
-    wrong request, since the key of the product needs its statistics; a server that does not
-    answer for now is an UnreachableError.
+    Also returns how often servers were asked again.
     """
     model = plan.bundle.load()
     pairs = {
-        (optical.id, radar.id): (optical, radar, step.polarization)
+        (optical.id, radar.id): (optical, radar, step.polarizations)
         for step in plan.steps
         for optical, radar in itertools.product(step.optical, step.radar)
         if optical.footprint.buffer(_FOOTPRINT_SLACK_DEG).intersects(radar.footprint)
@@ -154,19 +199,15 @@ def _measure(
                 plan.signer,
                 optical,
                 radar,
-                polarization,
+                polarizations,
                 model,
                 pure=False,
             ): key
-            for key, (optical, radar, polarization) in pairs.items()
+            for key, (optical, radar, polarizations) in pairs.items()
         }
         for future in as_completed(names, loop=client.loop):
-            try:
+            with _before_the_start():
                 measured[names[future]], asked_again = future.result()
-            except UnreachableError as error:
-                raise UnreachableError(f"{error}. Nothing is done yet: try again later") from None
-            except ReadError as error:
-                raise RequestError(f"{error}. Mend the catalog or choose another date") from None
             retries.update(asked_again)
             advance(1)
     logger.info("radiometry.measure_scene: %d pairs of scenes", len(measured))
@@ -178,7 +219,7 @@ def _measure_one(
     signer: Signer,
     optical: Scene,
     radar: Scene,
-    polarization: str,
+    polarizations: tuple[str, ...],
     model: Model,
 ) -> tuple[PairStatistics, dict[str, int]]:
     """Return what was measured, and how often servers were asked again."""
@@ -186,7 +227,7 @@ def _measure_one(
     statistics = measure_pair(
         optical,
         radar,
-        polarization=polarization,
+        polarizations=polarizations,
         model=model,
         settings=settings,
         fetcher=fetcher,
@@ -219,6 +260,7 @@ def _begin(
         "chunk_px": plan.grid.chunk_px,
         "statistics": measured,
         "retries": dict(sorted(retries.items())),
+        "offsets": {s.id: asdict(s.offset) for step in plan.steps for s in step.optical},
         "began": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
     try:
@@ -323,6 +365,5 @@ def _reason(error: BaseException) -> str:
 
 def resume_command(request: Request, out: Path) -> str:
     """Return the command that does the failed chunks again."""
-    return (
-        f"cloudfree run --aoi {request.aoi} --date {request.date} --stac {request.stac} --out {out}"
-    )
+    stac = f" --stac {request.stac}" if request.stac else ""
+    return f"cloudfree run --aoi {request.aoi} --date {request.date}{stac} --out {out}"

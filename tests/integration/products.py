@@ -28,12 +28,13 @@ def make(
     chunk_px: int = 2048,
     workers: int = 1,
     model: str = "baseline",
+    bands: tuple[str, ...] = ("B02", "B03", "B04"),
     cube: dict[str, float] | None = None,
     signer: Signer = UNSIGNED,
 ) -> Outcome:
     """Run with the given chunks, workers and reading, everything else at its default."""
     tables = {
-        "grid": {"chunk_px": chunk_px},
+        "grid": {"chunk_px": chunk_px, "bands": list(bands)},
         "engine": {"workers": workers},
         "restoration": {"model": model},
         "cube": cube or {},

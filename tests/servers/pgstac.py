@@ -42,7 +42,7 @@ def _postgres() -> Path | None:
 
 @contextmanager
 def serve_stac(items: Sequence[dict[str, Any]], collections: Sequence[str]) -> Iterator[str]:
-    """Yield the address of an API that holds the items; its pages have ten."""
+    """Yield the address of an API that holds the items."""
     with tempfile.TemporaryDirectory(prefix="pgstac-", dir="/tmp") as name:
         folder = Path(name)  # short, since the path of a socket may not be long
         with _database(folder):
