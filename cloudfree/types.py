@@ -38,6 +38,7 @@ class Signer(Protocol):
 
         Asked just before each read, from many threads. ``fresh``: the server refused the last
         answer; an equal answer means that there is no other.
+        Raises UnreachableError where the service that signs does not answer.
         """
         ...
 
