@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from cloudfree.grid import GridPlan, crs_of, halo_px, plan_grid, project_area
 from cloudfree.provenance import describe_step
 from cloudfree.providers import Sources, find_sources
 from cloudfree.scenes import Scene, Step, parse_period
-from cloudfree.types import Signer, Unsigned
+from cloudfree.signing import find_signer
+from cloudfree.types import Signer
 from cloudfree.windows import Lattice
 
 logger = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ class Request:
     """A STAC API's address or a local file; None asks the settings' providers."""
     settings: RunSettings
     """Everything else."""
-    signer: Signer = field(default_factory=Unsigned)
-    """Signs the catalog's links when they are read."""
+    signer: Signer | None = None
+    """Signs the catalog's links when they are read; None leaves it to the providers' tables."""
 
     @property
     def sources(self) -> Sources:
@@ -222,5 +223,5 @@ def make_plan(
         steps=tuple(steps),
         grid=grid,
         settings=settings,
-        signer=request.signer,
+        signer=request.signer or find_signer(sources),
     )
