@@ -278,7 +278,7 @@ def patches_command(
 BUNDLE_EXAMPLES = """
 \b
 Example:
-  cloudfree bundle --sar2opt runs/sar2opt/best.safetensors --name mine --version 1 \
+  cloudfree bundle --sar2opt runs/sar2opt/best.safetensors --name mine --version 1 --level L2A \
     --cloud-removal runs/cloud_removal/best.safetensors --out models/mine
 """
 
@@ -397,16 +397,43 @@ def needs_training_extra() -> Iterator[None]:
 @click.option("--sar2opt", type=click.Path(path_type=Path), help="The same of GAN1.")
 @click.option("--name", required=True)
 @click.option("--version", required=True)
+@click.option(
+    "--level",
+    "levels",
+    multiple=True,
+    type=click.Choice(["L1C", "L2A"]),
+    help="Product level of the optical pairs; may be given twice. Runs on others warn.",
+)
+@click.option(
+    "--radar-kind",
+    "radar_kinds",
+    multiple=True,
+    help="Backscatter of the pairs, such as gamma0-rtc. Runs on others warn.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 def bundle_command(
-    cloud_removal: Path, sar2opt: Path | None, name: str, version: str, out: Path
+    cloud_removal: Path,
+    sar2opt: Path | None,
+    name: str,
+    version: str,
+    levels: tuple[str, ...],
+    radar_kinds: tuple[str, ...],
+    out: Path,
 ) -> None:
     """Make a bundle of trainings: contract, half-precision weights, golden file."""
     with needs_training_extra():
         from cloudfree.train.ship import ship
     from cloudfree.bundle import write_golden
 
-    ship(out, name=name, version=version, cloud_removal=cloud_removal, sar2opt=sar2opt)
+    ship(
+        out,
+        name=name,
+        version=version,
+        cloud_removal=cloud_removal,
+        sar2opt=sar2opt,
+        levels=levels,
+        radar_kinds=radar_kinds,
+    )
     write_golden(out)
     click.echo(f"{out}: use it with --model {out}")
 

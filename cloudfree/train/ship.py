@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,12 +21,20 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def ship(
-    folder: Path, *, name: str, version: str, cloud_removal: Path, sar2opt: Path | None
+    folder: Path,
+    *,
+    name: str,
+    version: str,
+    cloud_removal: Path,
+    sar2opt: Path | None,
+    levels: Sequence[str] = (),
+    radar_kinds: Sequence[str] = (),
 ) -> None:
     """Write the bundle of one or two trainings (their ``best.safetensors``) to ``folder``.
 
-    Weights become half precision; statistics of normalisation stay as they are. Raises
-    BundleError where a file is not of the training that its role needs.
+    Weights become half precision; statistics of normalisation stay as they are. ``levels`` and
+    ``radar_kinds`` say what the pairs were, for the warning that scenes are something else.
+    Raises BundleError where a file is not of the training that its role needs.
     """
     lines = [
         f'name = "{name}"',
@@ -45,6 +54,8 @@ def ship(
     lines += [
         f"{field.name} = {json.dumps(getattr(channels, field.name))}" for field in fields(channels)
     ]
+    learnt_on = {"levels": levels, "radar_kinds": radar_kinds}
+    lines += [f"{key} = {json.dumps(list(kinds))}" for key, kinds in learnt_on.items() if kinds]
     removal = settings["cloud_removal"].generator
     if removal.fill == "cloud" or "observed" in removal.inputs:
         lines.append("shows_cloud = true")

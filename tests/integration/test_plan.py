@@ -185,3 +185,22 @@ def test_the_plan_says_why(cloudfree: Command, tmp_path: Path) -> None:
     assert "chosen   2024-04-21T09:55 covers 100%, cloud 3 %, 1.4 days away" in printed
     assert "or       2024-04-19T09:55 covers 100%, cloud 95 %, 0.0 days away" in printed
     assert "offset   -1000 DN: processing baseline 05.10" in printed
+
+
+def test_scenes_unlike_those_the_model_learnt_on_are_warned_about(
+    cloudfree: Command, scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for levels, kinds, count in (('"L1C"', '"grd"', 2), ('"L2A", "L1C"', '"gamma0-rtc"', 0)):
+        (bundle / "model.toml").write_text(
+            f'name = "m"\nversion = "1"\nnetwork = "baseline"\nlevels = [{levels}]\n'
+            f"radar_kinds = [{kinds}]\n"
+        )
+        code, printed, _ = cloudfree(
+            "plan", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", scenes.items,
+            "--model", bundle,
+        )  # fmt: skip
+        assert code == 0
+        assert printed.count("warning  model m learnt on") == count
+    assert "these scenes are L2A" not in printed

@@ -86,11 +86,12 @@ def test_the_command_writes_a_whole_bundle(
     out = tmp_path / "b"
     code, printed, _ = cloudfree(
         "bundle", "--sar2opt", sar2opt, "--cloud-removal", cloud_removal,
-        "--name", "b", "--version", "2", "--out", out,
+        "--name", "b", "--version", "2", "--level", "L1C", "--radar-kind", "grd", "--out", out,
     )  # fmt: skip
     assert code == 0
     assert f"--model {out}" in printed
     bundle = open_bundle(str(out))
+    assert (bundle.contract.levels, bundle.contract.radar_kinds) == (("L1C",), ("grd",))
     assert bundle.contract.reference is not None
     assert bundle.contract.reference.mean_colour == (0.1, 0.2, 0.3)
     assert bundle.contract.reference.regression[6] == (0.5, 0.25, 0.125)
