@@ -1,7 +1,8 @@
 """Row 5 of the walk: what describes a scene as a whole, measured once for the whole scene.
 
 A sample is a fixed, evenly spread set of windows of the scene's own grid. It does not depend on
-the area, so that two areas which share a scene stretch it alike.
+the area, so that two areas which share a scene stretch it alike; nor on a mask file, which is drawn
+for an area.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def measure_pair(
 ) -> PairStatistics:
     """Return the statistics of one optical scene with one radar scene; reads a sample of both."""
     contract = model.contract
+    settings = replace(settings, masks=settings.masks.without_file())
     step = Step(
         time=optical.time,
         optical=(optical,),

@@ -12,7 +12,7 @@ from typing import Any
 
 from distributed import Client, as_completed
 
-from cloudfree import catalog, ledger, provenance, report, store
+from cloudfree import catalog, ledger, mask_file, provenance, report, store
 from cloudfree.aoi import read_aoi
 from cloudfree.bundle import open_bundle
 from cloudfree.chunk import PairKey, Work, job_name, restore_chunk
@@ -26,6 +26,7 @@ from cloudfree.measure import PairStatistics, measure_pair
 from cloudfree.plan import Plan, Request, make_plan
 from cloudfree.progress import Progress, Silent
 from cloudfree.scenes import parse_period
+from cloudfree.screen import passed_over, screen
 from cloudfree.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -65,19 +66,21 @@ def run(
     book = Ledger(folder=out / "ledger")
     asked = _asked(request)
     state = None if overwrite else book.read_state()
-    items = None
+    items, left_out = None, []
     if state is not None:
         ledger.refuse_other(out, state["request"], asked)
-        items = report.read_json(out / "items.json")["features"]
+        items, left_out = report.read_json(out / "items.json")["features"], state["left_out"]
         grid_settings = replace(request.settings.grid, chunk_px=state["chunk_px"])
         request = replace(request, settings=replace(request.settings, grid=grid_settings))
     with clock.row("plan"):
-        plan = make_plan(request, items)
+        plan = make_plan(request, items, passed_over=passed_over(left_out))
     with connect(request.settings.engine) as client:
         if state is None:
+            with clock.row("screen"):
+                plan, left_out = screen(request, plan, client, progress)
             with clock.row("radiometry.measure_scene"):
                 statistics = _measure(plan, client, progress)
-            state = _begin(plan, asked, statistics, out, overwrite=overwrite)
+            state = _begin(plan, asked, statistics, left_out, out, overwrite=overwrite)
         work = _work(plan, state, out)
         if not (out / "cube.zarr").is_dir():
             _create_cube(plan, work)
@@ -98,6 +101,8 @@ def run(
 def _asked(request: Request) -> dict[str, Any]:
     """Return the facts of a request that determine the product; not how it is worked off."""
     settings = asdict(request.settings)
+    if request.settings.masks.file is not None:
+        settings["masks"]["source"] = mask_file.fingerprint(request.settings.masks.file)
     del settings["engine"], settings["grid"]["chunk_px"], settings["restoration"]
     return {
         "aoi": read_aoi(request.aoi).geojson,
@@ -154,6 +159,7 @@ def _begin(
     plan: Plan,
     asked: dict[str, Any],
     statistics: dict[PairKey, PairStatistics],
+    left_out: list[dict[str, Any]],
     out: Path,
     *,
     overwrite: bool,
@@ -170,6 +176,7 @@ def _begin(
     state = {
         "request": asked,
         "key": product_key({**asked, "scenes": scenes, "statistics": measured}),
+        "left_out": left_out,
         "chunk_px": plan.grid.chunk_px,
         "statistics": measured,
         "began": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

@@ -48,6 +48,15 @@ def describe_step(step: Step) -> dict[str, Any]:
     }
 
 
+def describe_left_out(step: Step, seen_share: float) -> dict[str, Any]:
+    """Return the facts of a step that showed too little of the area."""
+    return {
+        "time": step.time.isoformat(),
+        "optical": [scene.id for scene in step.optical],
+        "seen_share": round(seen_share, 4),
+    }
+
+
 def versions() -> dict[str, str]:
     """Return the versions that made a product."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}

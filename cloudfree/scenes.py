@@ -147,11 +147,13 @@ def select_scenes(
     polarizations: tuple[str, ...],
     catalog: CatalogSettings,
     settings: SceneSettings,
+    passed_over: frozenset[str] = frozenset(),
 ) -> list[Step]:
     """Return the steps of the product, earliest first.
 
     ``area``, and the ``reach`` of its chunks' halos around it, are in longitude and latitude. A
     day gets its nearest datatake within ``optical_days``; an interval gets every datatake inside.
+    Datatakes of scenes ``passed_over`` (ids) are left out, with their twins of other collections.
     The radar partner is the pass nearest in time among those that cover the area about as well
     as the best.
     Raises NoSceneError where nothing fits, and where no step has a radar partner.
@@ -163,7 +165,11 @@ def select_scenes(
     if not any(scene.footprint.intersects(area) for scene in optical):
         raise NoSceneError(_nothing(catalog.optical_collections, scenes, period))
     over_area = [d for d in _overpasses(optical) if _coverage(d, area) > 0]
-    datatakes = _prefer(over_area, catalog.optical_collections)
+    datatakes = [
+        datatake
+        for datatake in _prefer(over_area, catalog.optical_collections)
+        if passed_over.isdisjoint(scene.id for scene in datatake)
+    ]
     chosen = _in_period(datatakes, area, period, settings)
     for scene in (scene for datatake in chosen for scene in datatake):
         missing = [band for band in bands if scene.href(band) is None]
