@@ -146,8 +146,10 @@ class MaskSettings:
             f"cloudy, shadow and defective hold classes {classes}; give each of 1 to 11 once",
         )
         _require(self.source != "", "source is empty; give auto, detector or a mask file")
-        _require(self.dilation_m >= 0, f"dilation_m is {self.dilation_m}; give 0 or more")
-        _require(self.min_area_m2 >= 0, f"min_area_m2 is {self.min_area_m2}; give 0 or more")
+        # Chunks are read with a halo that grows with both.
+        for name in ("dilation_m", "min_area_m2"):
+            value = getattr(self, name)
+            _require(0 <= value <= 10_000, f"{name} is {value}; give 0 to 10000")
 
     @property
     def file(self) -> Path | None:

@@ -8,6 +8,7 @@ as scenes are, so that any cutting gives the same.
 from __future__ import annotations
 
 import hashlib
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,13 @@ _POLYGONS = (".json", ".geojson")
 
 def fingerprint(path: Path) -> str:
     """Return the sha256 of a file's content; MaskError where it cannot be read."""
+    with _open(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _open(path: Path) -> BufferedReader:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return path.open("rb")
     except OSError as error:
         raise MaskError(
             f"cannot read the mask {path}: {error.strerror}. Give auto, detector or a mask file"
@@ -41,7 +46,7 @@ def fingerprint(path: Path) -> str:
 
 def check_mask(path: Path, grid: GridPlan) -> None:
     """Raise MaskError, in one line, where a file is no mask for the grid; reads no pixel."""
-    fingerprint(path)
+    _open(path).close()
     if path.suffix.lower() in _POLYGONS:
         try:
             project_area(read_aoi(path).geometry, crs_of(grid.geobox))

@@ -54,9 +54,9 @@ def screen(
             break
         left_out += poor
         enough |= {step.optical[0].id for step in unknown}
+        if request.settings.masks.file is not None:
+            raise NoSceneError(_nothing_left(request, left_out))
         try:
-            if request.settings.masks.file is not None:
-                raise NoSceneError("a mask file is of one datatake")
             plan = make_plan(request, plan.items, passed_over=passed_over(left_out))
         except NoSceneError:
             raise NoSceneError(_nothing_left(request, left_out)) from None
@@ -70,7 +70,7 @@ def passed_over(left_out: list[dict[str, Any]]) -> frozenset[str]:
 
 def _nothing_left(request: Request, left_out: list[dict[str, Any]]) -> str:
     best = max(left_out, key=lambda step: float(step["seen_share"]))
-    others = f"; so do {len(left_out) - 1} others" if len(left_out) > 1 else ""
+    others = f" (others looked at: {len(left_out) - 1})" if len(left_out) > 1 else ""
     return (
         f"{', '.join(best['optical'])} shows {best['seen_share']:.1%} of the area, less than "
         f"--min-seen {request.settings.scenes.min_seen:g}{others}, and no further datatake with "

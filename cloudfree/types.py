@@ -81,7 +81,6 @@ class CloudDetector(Protocol):
     def __call__(self, reflectance: Float32Array) -> BoolArray:
         """Return (y, x): True where cloud hides the ground or some of it.
 
-        ``reflectance`` is (band, y, x), 1 for a white surface; what is given for nodata is
-        forgotten.
+        ``reflectance`` is (band, y, x), 1 for a white surface. The answer for nodata is not used.
         """
         ...
