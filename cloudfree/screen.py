@@ -41,9 +41,9 @@ def screen(
     """
     least = request.settings.scenes.min_seen
     left_out: list[dict[str, Any]] = []
-    enough: set[str] = set()
+    looked: set[str] = set()
     while least > 0:
-        unknown = [step for step in plan.steps if step.optical[0].id not in enough]
+        unknown = [step for step in plan.steps if step.optical[0].id not in looked]
         shares = _look(unknown, plan, client, progress)
         poor = [
             describe_left_out(step, share)
@@ -53,7 +53,7 @@ def screen(
         if not poor:
             break
         left_out += poor
-        enough |= {step.optical[0].id for step in unknown}
+        looked |= {step.optical[0].id for step in unknown}
         if request.settings.masks.file is not None:
             raise NoSceneError(_nothing_left(request, left_out))
         try:
