@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import antimeridian
 import shapely
-from shapely.geometry import MultiPolygon, Polygon, shape
+from shapely.geometry import MultiPolygon, Polygon, mapping, shape
 from shapely.geometry.base import BaseGeometry
 from shapely.validation import explain_validity
 
 from cloudfree.errors import AoiError
+
+_HALF_GLOBE = 180.0
+"""Degrees of longitude."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,21 @@ def read_aoi(path: Path) -> Aoi:
     return Aoi(geometry=shapely.normalize(joined))
 
 
+def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
+    """Return a longitude/latitude geometry cut in two where it crosses the antimeridian.
+
+    What reaches beyond 180 degrees, or seems more than half a globe wide, crosses it. Others, and
+    what is not longitude and latitude at all, come back as they are.
+    """
+    west, south, east, north = geometry.bounds
+    inside = west >= -_HALF_GLOBE and east <= _HALF_GLOBE
+    on_earth = west >= -2 * _HALF_GLOBE and east <= 2 * _HALF_GLOBE and -90 <= south <= north <= 90
+    if (inside and east - west <= _HALF_GLOBE) or not on_earth:
+        return geometry
+    fixed = antimeridian.fix_geojson(mapping(geometry), fix_winding=True, great_circle=False)
+    return shapely.union_all([shapely.make_valid(part) for part in shapely.get_parts(shape(fixed))])
+
+
 def _geometries(document: Any, path: Path) -> list[dict[str, Any]]:
     kind = document.get("type") if isinstance(document, dict) else None
     if kind == "FeatureCollection" and isinstance(document.get("features"), list):
@@ -69,7 +88,7 @@ def _geometries(document: Any, path: Path) -> list[dict[str, Any]]:
 
 def _polygon(geometry: dict[str, Any], path: Path) -> BaseGeometry:
     try:
-        polygon = shapely.force_2d(shape(geometry))
+        polygon = cut_at_antimeridian(shapely.force_2d(shape(geometry)))
     except (ValueError, TypeError, KeyError, IndexError, shapely.errors.GEOSException):
         raise AoiError(f"the coordinates in {path} are not those of a polygon") from None
     if polygon.is_empty:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cloudfree.errors import SettingsError
+
 REFLECTANCE_SCALE = 1e-4
 """Reflectance of one digital number, the same for every band (Sentinel-2 product guide)."""
 
@@ -47,6 +49,25 @@ RGB = ("B04", "B03", "B02")
 
 SCENE_CLASSIFICATION = "SCL"
 """The scene classification layer of Level-2A."""
+
+
+def check_bands(bands: tuple[str, ...]) -> None:
+    """Raise SettingsError unless these are bands, at least one, each named once."""
+    unknown = [band for band in bands if band not in BANDS]
+    if unknown or not bands or len(set(bands)) < len(bands):
+        raise SettingsError(
+            f"bands are {', '.join(bands) or 'none'}; give different ones of {', '.join(BANDS)}"
+        )
+
+
+def choose_shown(bands: tuple[str, ...]) -> list[int]:
+    """Return which channels of a picture of these bands to show as red, green and blue.
+
+    True colour where the picture has it, else its first three bands; one band is shown in grey.
+    """
+    if set(RGB) <= set(bands):
+        return [bands.index(band) for band in RGB]
+    return [min(channel, len(bands) - 1) for channel in range(len(RGB))]
 
 
 def find_asset_key(band: str, keys: Iterable[str]) -> str | None:

@@ -69,7 +69,12 @@ class Baseline:
 
 
 def _features(radar: Float32Array) -> Float32Array:
-    """Return (feature, n, y, x): one, backscatter at two scales and its contrast, and squares."""
+    """Return (feature, n, y, x): one, backscatter at two scales and its contrast, and squares.
+
+    ValueError for a radar of several channels.
+    """
+    if radar.shape[1] != 1:
+        raise ValueError(f"the baseline takes one channel of radar, not {radar.shape[1]}")
     fine = gaussian(radar[:, 0], _FINE_PX)
     coarse = gaussian(radar[:, 0], _COARSE_PX)
     contrast = np.sqrt(np.maximum(gaussian((fine - coarse) ** 2, _COARSE_PX), 0))

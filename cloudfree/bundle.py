@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cloudfree.bands import RGB
 from cloudfree.baseline import Baseline
 from cloudfree.config import build, read_toml
 from cloudfree.contract import Contract
@@ -24,7 +25,12 @@ GOLDEN_TOLERANCE = 2e-3
 """Half precision of what is kept, and sums in another order on another machine."""
 
 
-def _load_baseline(contract: Contract, _: Path) -> Model:
+def _load_baseline(contract: Contract, folder: Path) -> Model:
+    if contract.radar_channels > 1:
+        raise BundleError(
+            f"the bundle {folder} asks for {contract.radar_wanted}; network baseline takes one "
+            "channel of radar. Leave out all_polarizations"
+        )
     return Baseline(contract=contract)
 
 
@@ -104,9 +110,10 @@ def write_golden(folder: Path, *, seed: int = 0) -> None:
     side = contract.window_px
     shape = (1, side, side) if "unet" in generators else (2, 64, 96)  # small where it may be
     seen = gaussian(rng.standard_normal(shape), 12.0) > 0
-    radar = np.clip(gaussian(rng.standard_normal(shape), 2.0) * 4, -1, 1)[:, None]
-    texture = gaussian(rng.standard_normal((len(contract.bands) or 3, *shape)), 4.0) * 6
-    optical = np.clip(0.4 * radar + texture.transpose(1, 0, 2, 3) - 0.2, -1, 1)
+    noise = rng.standard_normal((contract.radar_channels, *shape))
+    radar = np.clip(gaussian(noise, 2.0) * 4, -1, 1).transpose(1, 0, 2, 3)
+    texture = gaussian(rng.standard_normal((len(contract.bands or RGB), *shape)), 4.0) * 6
+    optical = np.clip(0.4 * radar[:, :1] + texture.transpose(1, 0, 2, 3) - 0.2, -1, 1)
     optical[~np.broadcast_to(seen[:, None], optical.shape)] = contract.fill
     given = {"optical": optical.astype(np.float16), "radar": radar.astype(np.float16)}
     masks = Masks(seen=seen, made=~seen)

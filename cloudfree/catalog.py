@@ -7,7 +7,8 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,14 +20,19 @@ from pystac_client import Client
 from pystac_client.exceptions import APIError
 from shapely.geometry.base import BaseGeometry
 
+from cloudfree.aoi import cut_at_antimeridian
 from cloudfree.config import CatalogSettings, SceneSettings
 from cloudfree.errors import CatalogError
 from cloudfree.keys import unsigned
+from cloudfree.providers import Collection, OpticalCollection, Sources, is_api
 from cloudfree.scenes import Period, Scene, read_scene
 
 logger = logging.getLogger(__name__)
 
 Item = dict[str, Any]
+_ANY_CLOUD = 100.0
+_PAGE_ITEMS = 250
+"""Items an API is asked for at once; it may give fewer."""
 _METRES_PER_DEGREE = 110_000.0
 """A little less than a degree of latitude anywhere, so that areas grow a little more."""
 
@@ -39,11 +45,12 @@ def widen(geometry: BaseGeometry, metres: float) -> BaseGeometry:
     """
     _, south, _, north = geometry.bounds
     across = math.cos(math.radians(min(max(abs(south), abs(north)), 89)))
-    return geometry.buffer(metres / _METRES_PER_DEGREE / across, quad_segs=32)
+    grown = geometry.buffer(metres / _METRES_PER_DEGREE / across, quad_segs=32)
+    return cut_at_antimeridian(grown)
 
 
 def search(
-    stac: str,
+    sources: Sources,
     *,
     area: BaseGeometry,
     period: Period,
@@ -52,67 +59,97 @@ def search(
 ) -> list[Item]:
     """Return the optical and radar items over ``area`` within reach of the period, by id.
 
-    ``stac`` is an API's address, or a local ItemCollection, catalog or collection file. What
-    comes back is checked again here: servers do not always filter as asked.
-    Raises CatalogError where it does not answer or is not STAC.
+    What comes back is checked again here: servers do not always filter as asked. Raises
+    CatalogError where one does not answer or is not STAC.
     """
     optical = dt.timedelta(days=0 if period.is_interval else scenes.optical_days)
     radar = optical + dt.timedelta(days=scenes.sar_days)
-    wanted = [(catalog.optical_collections, optical), (catalog.radar_collections, radar)]
-    everything = [] if _is_api(stac) else _read_local(Path(stac))
+    asked: list[tuple[str, Sequence[Collection], dt.timedelta, float]] = [
+        (sources.optical_address, sources.optical.optical, optical, catalog.max_cloud_percent),
+        (sources.radar_address, sources.radar.radar, radar, _ANY_CLOUD),
+    ]
     found: dict[tuple[str, str], Item] = {}
-    for collections, reach in wanted:
-        first, last = period.first - reach, period.end + reach
-        if _is_api(stac):
-            items: Iterable[Item] = _ask(stac, collections, area, (first, last), catalog.timeout_s)
-        else:
-            items = (i for i in everything if i.get("collection") in collections)
-        for item in items:
-            scene = read_scene(item)
-            if first <= scene.time <= last and scene.footprint.intersects(area):
-                found[scene.collection, scene.id] = item
-    logger.info("catalog.search: %d items at %s", len(found), stac)
+    for address, collections, reach, most_cloud in asked:
+        query = Query(
+            collections={one.id: one for one in collections},
+            area=area,
+            first=period.first - reach,
+            last=period.end + reach,
+            most_cloud=most_cloud,
+        )
+        items = _ask(address, query, catalog.timeout_s) if is_api(address) else _read_local(address)
+        found |= {(item["collection"], item["id"]): item for item in items if query.wants(item)}
+    logger.info("catalog.search: %d items", len(found))
     return [found[key] for key in sorted(found)]
 
 
-def address(stac: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is asked of one catalog."""
+
+    collections: Mapping[str, Collection]
+    """By id."""
+    area: BaseGeometry
+    """In longitude and latitude."""
+    first: dt.datetime
+    """First moment."""
+    last: dt.datetime
+    """Last moment."""
+    most_cloud: float
+    """In percent, by the metadata of scenes that name it."""
+
+    def wants(self, item: Item) -> bool:
+        """Return whether an item is one that was asked for."""
+        collection = self.collections.get(str(item.get("collection")))
+        if collection is None:
+            return False
+        scene = read_scene(item, collection)
+        return bool(
+            self.first <= scene.time <= self.last
+            and (scene.cloud_percent is None or scene.cloud_percent <= self.most_cloud)
+            and scene.footprint.intersects(self.area)
+        )
+
+
+def address_of(stac: str) -> str:
     """Return an API's address without signature, or the absolute path of a local catalog."""
-    return unsigned(stac) if _is_api(stac) else str(Path(stac).resolve())
+    return unsigned(stac) if is_api(stac) else str(Path(stac).resolve())
 
 
-def _is_api(stac: str) -> bool:
-    return urlsplit(stac).scheme in ("http", "https")
-
-
-def _ask(
-    address: str,
-    collections: tuple[str, ...],
-    area: BaseGeometry,
-    span: tuple[dt.datetime, dt.datetime],
-    timeout_s: float,
-) -> list[Item]:
+def _ask(address: str, query: Query, timeout_s: float) -> list[Item]:
     try:
         client = Client.open(address, timeout=timeout_s)
         known = {collection.id for collection in client.get_collections()}
-        asked = [name for name in collections if name in known]
+        asked = [name for name in query.collections if name in known]
         if not asked:
             raise CatalogError(
-                f"{address} has none of the collections {', '.join(collections)}; name its own "
-                "under [catalog] in --config"
+                f"{address} has none of the collections {', '.join(query.collections)}; give "
+                "another --provider or a TOML that names its own"
             )
+        cloud = {collection.cloud for collection in query.collections.values()
+                 if isinstance(collection, OpticalCollection)}  # fmt: skip
+        limits = {
+            name: {"lte": query.most_cloud} for name in cloud if query.most_cloud < _ANY_CLOUD
+        }
         result = client.search(
-            collections=asked, intersects=json.loads(shapely.to_geojson(area)), datetime=span
+            collections=asked,
+            intersects=json.loads(shapely.to_geojson(query.area)),
+            datetime=(query.first, query.last),
+            query=limits or None,
+            limit=_PAGE_ITEMS,
         )
         return list(result.items_as_dicts())
     except (APIError, requests.RequestException, pystac.STACError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CatalogError(
-            f"the STAC API {address} does not answer as one: {reason}. Check --stac and the network"
+            f"the STAC API {unsigned(address)} does not answer as one: {reason}. "
+            "Check --stac and the network"
         ) from None
 
 
-def _read_local(path: Path) -> list[Item]:
+def _read_local(address: str) -> list[Item]:
     """Return every item of a local file, with absolute links."""
+    path = Path(address)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -162,6 +199,11 @@ def _absolute(href: str, file: Path) -> str:
     return os.path.normpath(file.parent / href)
 
 
-def read_scenes(items: Iterable[Item]) -> list[Scene]:
-    """Return the scenes of items."""
-    return [read_scene(item) for item in items]
+def read_scenes(items: Iterable[Item], sources: Sources) -> list[Scene]:
+    """Return the scenes of items of the collections that can be used."""
+    collections = sources.collections
+    return [
+        read_scene(item, collections[item["collection"]])
+        for item in items
+        if item["collection"] in collections
+    ]

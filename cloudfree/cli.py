@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,7 +34,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 EXAMPLES = """
 \b
 Examples:
-  cloudfree run --aoi aoi.geojson --date 2024-06-15 --stac https://example.com/stac --out out
+  cloudfree run --aoi aoi.geojson --date 2024-06-15
+  cloudfree run --aoi aoi.geojson --date 2024-06-15 --provider earth-search --out out
   cloudfree run --aoi aoi.geojson --date 2024-05-01/2024-06-30 --stac items.json --out out
   cloudfree plan --aoi aoi.geojson --date 2024-06-15 --stac items.json --json
 """
@@ -61,12 +62,23 @@ def _request_options(command: F) -> F:
         click.option(
             "--date",
             required=True,
-            help="YYYY-MM-DD: the nearest datatake; or A/B: every datatake between.",
+            help="YYYY-MM-DD: the datatake near it that shows most; or A/B: every one between.",
         ),
         click.option(
             "--stac",
-            required=True,
-            help="Address of a STAC API, or a local ItemCollection or catalog file.",
+            help="Address of a STAC API, or a local ItemCollection or catalog file, to be asked "
+            "instead of a provider's own.",
+        ),
+        click.option(
+            "--provider",
+            help="Of optical scenes: planetary-computer (default), earth-search, copernicus, local "
+            "(default with --stac), or a TOML file like these.",
+        ),
+        click.option("--radar-provider", help="Of radar scenes, likewise."),
+        click.option(
+            "--max-scene-cloud",
+            type=float,
+            help="Leave out scenes with more cloud than this, in percent, by their metadata.",
         ),
         click.option("--model", help="Name of a built-in model or folder of a bundle."),
         click.option("--bands", help="Optical bands of the product, such as B02,B03,B04,B08."),
@@ -115,6 +127,11 @@ def _request(options: dict[str, Any]) -> Any:
                 "crs": options["crs"],
                 "resolution_m": options["resolution"],
                 "chunk_px": options["chunk_px"],
+            },
+            "catalog": {
+                "provider": options["provider"],
+                "radar_provider": options["radar_provider"],
+                "max_cloud_percent": options["max_scene_cloud"],
             },
             "scenes": {
                 "optical_days": options["optical_days"],
@@ -210,7 +227,8 @@ def models_command() -> None:
             wrong.append(name)
         click.echo(
             f"{name:12} version {contract.version}  {contract.network}  bands {bands}  "
-            f"golden file within {error:.1g}  {'wrong' if name in wrong else 'ok'}"
+            f"radar {contract.radar_wanted}  golden file within {error:.1g}  "
+            f"{'wrong' if name in wrong else 'ok'}"
             f"{'  (default)' if name == default else ''}"
         )
     if wrong:
@@ -246,13 +264,23 @@ Example: patches of two areas, then a training on them:
     show_default=True,
     help="Largest hidden share of a patch; where above 0, cloud passes for ground.",
 )
+@click.option(
+    "--all-polarizations",
+    is_flag=True,
+    help="Radar of VV and VH, for trainings that take both; without it what the model takes.",
+)
 def patches_command(
-    out: Path, size_px: int, max_cloud: float, as_json: bool, **options: Any
+    out: Path,
+    size_px: int,
+    max_cloud: float,
+    all_polarizations: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Cut clear pairs of radar and optical patches for training, as a run reads scenes."""
     from cloudfree.patches import PatchChoice, cut_patches
 
-    choice = PatchChoice(size_px=size_px, max_cloud=max_cloud)
+    choice = PatchChoice(size_px=size_px, max_cloud=max_cloud, all_polarizations=all_polarizations)
     counts = cut_patches(_request(options), out, choice, Bars())
     if as_json:
         click.echo(json.dumps(counts, indent=1))
@@ -436,7 +464,13 @@ def _plan_text(plan: dict[str, Any]) -> str:
         lines += [
             f"step     {step['time']}",
             f"  optical  {', '.join(step['optical'])}",
+            *(f"  offset   {_offset_text(one)}" for one in _unlike(step["offsets"].values())),
+            *(f"  {word:8} {_candidate_text(one)}" for word, one in _rated(step["considered"])),
             f"  radar    {_radar_text(step)}",
+            *(
+                f"  {word:8} {_candidate_text(one)}"
+                for word, one in _rated(step["radar_considered"])
+            ),
             f"  masks    {_mask_text(plan, step)}",
             f"  gaps     optical {step['gaps_km2']['optical']:g} km2, "
             f"radar {step['gaps_km2']['radar']:g} km2",
@@ -447,6 +481,7 @@ def _plan_text(plan: dict[str, Any]) -> str:
         f"bytes    read up to {plan['read_bytes'] / 1e6:,.0f} MB, "
         f"stored up to {plan['stored_bytes'] / 1e6:,.0f} MB before compression",
         f"memory   about {plan['memory_bytes'] / 1e9:.1f} GB per process",
+        *(f"warning  {warning}" for warning in plan["warnings"]),
     ]
     return "\n".join(lines)
 
@@ -456,12 +491,40 @@ def _mask_text(plan: dict[str, Any], step: dict[str, Any]) -> str:
     return f"{plan['mask_file']}, over {names}" if plan["mask_file"] else names
 
 
+def _unlike(offsets: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the different ones of some offsets."""
+    return list({(one["dn"], one["why"]): one for one in offsets}.values())
+
+
+def _offset_text(offset: dict[str, Any]) -> str:
+    if offset["dn"] is None:
+        return f"to be read off the pixels: {offset['why']}"
+    return f"{offset['dn']} DN: {offset['why']}"
+
+
+def _rated(candidates: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return candidates with a word each; a single one needs no comparison."""
+    words = ["chosen", *("or" for _ in candidates[1:])]
+    return list(zip(words, candidates, strict=True)) if len(candidates) > 1 else []
+
+
+def _candidate_text(candidate: dict[str, Any]) -> str:
+    cloud = candidate.get("cloud_percent")
+    return (
+        f"{candidate['time'][:16]} covers {candidate['covered']:.0%}"
+        + (f", cloud {cloud:.0f} %" if cloud is not None else "")
+        + f", {candidate['days']:.1f} days away"
+        + (f", score {candidate['score']:.2f}" if cloud is not None else "")
+    )
+
+
 def _radar_text(step: dict[str, Any]) -> str:
     if not step["radar"]:
         return "none in reach: cloudy pixels stay hidden"
     age = step["radar_age_h"]
+    polarizations = " and ".join(name.upper() for name in step["polarizations"])
     return (
-        f"{', '.join(step['radar'])} ({step['polarization'].upper()}, "
+        f"{', '.join(step['radar'])} ({polarizations}, "
         f"{abs(age):.1f} h {'before' if age < 0 else 'after'})"
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from cloudfree.bands import BANDS
+from cloudfree.bands import check_bands
 from cloudfree.errors import SettingsError
 
 T = TypeVar("T")
@@ -28,24 +28,36 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogSettings:
-    """Which collections to ask."""
+    """Whom to ask for scenes; see ``cloudfree.providers``."""
 
-    optical_collections: tuple[str, ...] = ("sentinel-2-l2a", "sentinel-2-l1c")
-    """In order of preference: of one overpass in two collections the first wins."""
-    radar_collections: tuple[str, ...] = ("sentinel-1-rtc",)
-    """Terrain-corrected linear backscatter."""
+    provider: str = ""
+    """Of optical scenes: the name of a built-in provider or a TOML file. Empty for the Planetary
+    Computer, or, where ``--stac`` is given, for the table of local catalogs."""
+    radar_provider: str = ""
+    """The same of radar scenes."""
     timeout_s: float = 30.0
     """How long a STAC API may take to answer."""
+    max_cloud_percent: float = 100.0
+    """Scenes with more cloud than this by their metadata are not considered."""
+
+    def __post_init__(self) -> None:
+        _require(self.timeout_s > 0, f"timeout_s is {self.timeout_s}; give more than 0")
+        _require(
+            0 <= self.max_cloud_percent <= 100,
+            f"max_cloud_percent is {self.max_cloud_percent}; give 0 to 100",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneSettings:
-    """How far from the date scenes may lie."""
+    """How far from the date scenes may lie, and which of them is best."""
 
     optical_days: float = 5.0
     """For a single day: the nearest datatake within this many days."""
     sar_days: float = 6.0
     """The radar partner lies within this many days of the optical datatake."""
+    day_cost: float = 0.1
+    """For a single day: a datatake one day further away must show this much more of the area."""
     min_seen: float = 0.1
     """Datatakes that show less than this share of the area are not restored; 0 takes any.
     Below a tenth a product is nearly all estimate, and another day serves better."""
@@ -59,6 +71,7 @@ class SceneSettings:
             0 < self.sar_days <= _MOST_DAYS,
             f"sar_days is {self.sar_days}; give more than 0, at most {_MOST_DAYS}",
         )
+        _require(self.day_cost > 0, f"day_cost is {self.day_cost}; give more than 0")
         _require(0 <= self.min_seen <= 1, f"min_seen is {self.min_seen}; give a share, 0 to 1")
 
 
@@ -76,12 +89,7 @@ class GridSettings:
     """Side of a chunk and of a shard; a multiple of 256. Does not change the product."""
 
     def __post_init__(self) -> None:
-        unknown = [band for band in self.bands if band not in BANDS]
-        _require(
-            not unknown and len(self.bands) > 0 and len(set(self.bands)) == len(self.bands),
-            f"bands are {', '.join(self.bands) or 'none'}; give different ones of "
-            f"{', '.join(BANDS)}",
-        )
+        check_bands(self.bands)
         _require(self.resolution_m > 0, f"resolution_m is {self.resolution_m}; give more than 0")
         _require(
             self.chunk_px > 0 and self.chunk_px % 256 == 0,
@@ -210,7 +218,8 @@ def build(cls: type[T], table: dict[str, Any], where: str) -> T:
     another type. ``where`` names the source in messages.
     """
     hints = get_type_hints(cls)
-    names = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    names = [item.name for item in fields]
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in names:
@@ -222,8 +231,9 @@ def build(cls: type[T], table: dict[str, Any], where: str) -> T:
     except SettingsError as error:
         raise SettingsError(f"{where}: {error}") from None
     except TypeError:
-        missing = sorted(set(names) - set(values))
-        raise SettingsError(f"{where}: keys are missing among {', '.join(missing)}") from None
+        needed = [item.name for item in fields if item.default is item.default_factory]
+        missing = ", ".join(name for name in needed if name not in values)
+        raise SettingsError(f"{where}: keys are missing among {missing}") from None
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -231,6 +241,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         hint = next(part for part in get_args(hint) if part is not NoneType)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return build(hint, value, where)  # type: ignore[arg-type]
+    if getattr(hint, "__origin__", None) is dict and isinstance(value, dict):
+        return {
+            key: _convert(hint.__args__[1], item, f"{where}.{key}") for key, item in value.items()
+        }
     if getattr(hint, "__origin__", None) is tuple and isinstance(value, list):
         return tuple(_convert(hint.__args__[0], item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -3,9 +3,59 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from cloudfree.bands import check_bands
 from cloudfree.errors import SettingsError
+
+POLARIZATIONS = ("vv", "vh")
+"""Of Sentinel-1 over land."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """What the pictures and the radar of a model consist of."""
+
+    bands: tuple[str, ...] = ()
+    """Optical bands in the order of the picture's channels; empty for any."""
+    polarizations: tuple[str, ...] = POLARIZATIONS
+    """Radar polarisations that it takes, best first."""
+    all_polarizations: bool = False
+    """True: the model gets a channel for each of ``polarizations``, in their order; False: one
+    channel, the best that the scenes have."""
+
+    def __post_init__(self) -> None:
+        if self.bands:
+            check_bands(self.bands)
+        names = set(self.polarizations)
+        if not names or not names <= set(POLARIZATIONS) or len(names) < len(self.polarizations):
+            raise SettingsError(f"polarizations are {self.polarizations}; give vv, vh or both")
+
+    @property
+    def radar_choices(self) -> tuple[tuple[str, ...], ...]:
+        """Polarisations of the radar's channels: what will do, best first."""
+        if self.all_polarizations:
+            return (self.polarizations,)
+        return tuple((name,) for name in self.polarizations)
+
+    @property
+    def radar_channels(self) -> int:
+        """How many channels the radar has."""
+        return len(self.radar_choices[0])
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.bands) or 'any bands'} with {self.radar_wanted}"
+
+    @property
+    def radar_wanted(self) -> str:
+        """The choices in words: ``VV or VH``, ``VV and VH``."""
+        joint = " and " if self.all_polarizations else " or "
+        return joint.join(name.upper() for name in self.polarizations)
+
+    def choose_polarizations(self, available: Collection[str]) -> tuple[str, ...] | None:
+        """Return the best choice that is wholly available; None where none is."""
+        return next((c for c in self.radar_choices if set(c) <= set(available)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +109,7 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contract:
+class Contract(Channels):
     """A model's contract."""
 
     name: str
@@ -68,10 +118,10 @@ class Contract:
     """Version of the bundle."""
     network: str
     """Which code runs it: ``baseline`` or ``gan``."""
-    bands: tuple[str, ...] = ()
-    """Optical bands in the order of the picture's channels; empty for any."""
-    polarizations: tuple[str, ...] = ("vv", "vh")
-    """Radar polarisations that it takes, best first; one is used."""
+    levels: tuple[str, ...] = ()
+    """Product levels of Sentinel-2 that it learnt on, such as ``L1C``; empty for any."""
+    radar_kinds: tuple[str, ...] = ()
+    """Kinds of backscatter that it learnt on, such as ``gamma0-rtc``; empty for any."""
     window_px: int = 256
     """Side of the input; a multiple of 8."""
     stride_px: int = 192
@@ -90,11 +140,10 @@ class Contract:
     """Files of weights; none for a model without."""
 
     def __post_init__(self) -> None:
+        Channels.__post_init__(self)  # super() does not find it in a class with slots
         if self.window_px <= 0 or self.window_px % 8 or self.stride_px <= 0 or self.stride_px % 8:
             raise SettingsError(
                 f"window_px {self.window_px} and stride_px {self.stride_px} must be multiples of 8"
             )
         if self.stride_px > self.window_px:
             raise SettingsError(f"stride_px {self.stride_px} is beyond window_px {self.window_px}")
-        if not self.polarizations or not set(self.polarizations) <= {"vv", "vh"}:
-            raise SettingsError(f"polarizations are {self.polarizations}; give vv, vh or both")

@@ -52,7 +52,7 @@ class Pixels:
     classification: tuple[UInt8Array | None, ...]
     """Per optical scene (y, x) classes, 0 outside; None for a scene without."""
     power: Float32Array
-    """(scene, y, x) linear backscatter; NaN where there is none."""
+    """(scene, channel, y, x) linear backscatter; NaN where there is none."""
 
 
 def load(
@@ -61,14 +61,14 @@ def load(
     geobox: GeoBox,
     *,
     bands: tuple[str, ...],
-    polarization: str,
+    polarizations: tuple[str, ...],
     threads: int,
     reduced: bool = False,
 ) -> Pixels:
     """Read every scene at ``geobox``; ReadError names the scene, asset and link that failed.
 
     Optical pixels are the nearest, exactly; radar is interpolated in linear power. Scenes must
-    have the bands (select_scenes saw to it). Reads run on ``threads`` threads of their own.
+    have the layers (select_scenes saw to it). Reads run on ``threads`` threads of their own.
     With ``reduced`` a coarse geobox is read from overviews: quick, and only for pictures.
     """
     read = functools.partial(
@@ -77,7 +77,7 @@ def load(
     shape = (geobox.height, geobox.width)
     dn = np.zeros((len(optical), len(bands), *shape), np.uint16)
     classes: list[UInt8Array | None] = [None] * len(optical)
-    power = np.full((len(radar), *shape), np.nan, np.float32)
+    power = np.full((len(radar), len(polarizations), *shape), np.nan, np.float32)
     for index, scene in enumerate(optical):
         has_classes = scene.href(SCENE_CLASSIFICATION) is not None
         layers = (*bands, SCENE_CLASSIFICATION) if has_classes else bands
@@ -91,8 +91,8 @@ def load(
     for index, scene in enumerate(radar):
         if _overlaps(scene, geobox):
             power[index] = read(
-                scene, (polarization,), fill=np.float32(np.nan), resampling=Resampling.bilinear
-            )[0]
+                scene, polarizations, fill=np.float32(np.nan), resampling=Resampling.bilinear
+            )
     return Pixels(dn=dn, classification=tuple(classes), power=power)
 
 

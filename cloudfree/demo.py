@@ -12,15 +12,14 @@ from odc.geo.geobox import GeoBox
 from cloudfree.blend import RECONSTRUCTED, SEEN
 from cloudfree.config import RunSettings
 from cloudfree.errors import OutputError
+from cloudfree.harmonisation import SINCE_0400_DN
 from cloudfree.pipeline import Outcome, run
 from cloudfree.plan import Request
 from cloudfree.progress import Progress
-from cloudfree.radiometry import offset_dn
 from cloudfree.sampling import locate, take_nearest
 from cloudfree.synthetic import SyntheticScenes, write_scenes
 from cloudfree.types import Float64Array
 
-_OFFSET_DN = offset_dn("05.10")
 _PEAK = 3558.0
 """White of the Sentinel-2 true-colour product, in reflectance numbers."""
 
@@ -68,7 +67,7 @@ def _score(product: Path, scenes: SyntheticScenes) -> tuple[float, float]:
     with rasterio.open(scenes.truth) as file:
         positions = locate(grid, file.crs.to_wkt(), file.transform)
         stored = np.stack([take_nearest(band, positions, (0, 0), 0) for band in file.read()])
-    truth = np.maximum(stored.astype(np.float64) + _OFFSET_DN, 1)
+    truth = np.maximum(stored.astype(np.float64) + SINCE_0400_DN, 1)
     where = source == RECONSTRUCTED
     mean = np.array([band[source == SEEN].mean() for band in made])
     return (

@@ -7,7 +7,7 @@ made ones fitted to them, stands under ``product``. Everything is deterministic.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cloudfree.bands import RGB
 from cloudfree.baseline import Baseline
 from cloudfree.blend import composite
 from cloudfree.bundle import open_bundle
@@ -24,10 +25,9 @@ from cloudfree.gan import TwoGans
 from cloudfree.progress import Progress
 from cloudfree.restoration import restore_alone
 from cloudfree.train.baselines import ColourRegression, fill_without_network
-from cloudfree.train.loop import join
 from cloudfree.train.pairs import Pair, cut_windows
 from cloudfree.train.readers import read_clouds, read_pairs
-from cloudfree.train.scoring import Window, average, judge_each, make_windows
+from cloudfree.train.scoring import Window, average, join, judge_each, make_windows
 from cloudfree.train.sheets import write_sheet
 from cloudfree.types import Float32Array, Masks, Model
 
@@ -82,14 +82,16 @@ def evaluate(
     folder = data / "val" if (data / "val").is_dir() else data
     if not folder.is_dir():
         raise RequestError(f"no folder {data}. Give one with pairs, or with val.")
-    pairs, problems = read_pairs(folder)
+    contract = model.contract
+    channels = replace(contract, bands=contract.bands or RGB)
+    pairs, problems = read_pairs(folder, channels)
     pairs = [pair for pair in pairs if pair.has_colour]
     if not pairs:
         raise RequestError(f"the pairs in {folder} have no colour; nothing can be judged on them")
     cut = [(window, pair) for pair in pairs for window in cut_windows([pair], WINDOW_PX)]
     if not cut:
         raise RequestError(f"no pair in {folder} is as large as {WINDOW_PX} x {WINDOW_PX} px")
-    library = read_clouds(clouds) if clouds else ()
+    library = read_clouds(clouds, channels.bands) if clouds else ()
     pictures = [window for window, _ in cut]
     windows = make_windows(pictures, clouds=settings.clouds, library=library, seed=settings.seed)
     unit, blocks = find_blocks([pair for _, pair in cut])
@@ -111,7 +113,7 @@ def evaluate(
     baselines: dict[str, Figures] = {"cloud_removal": judged.fills()}
     if isinstance(model, TwoGans) and model.sar2opt is not None:
         figures["sar2opt"] = clear.by("sar2opt", lambda few: translate(model, few))
-    reference = model.contract.reference
+    reference = contract.reference
     if reference is not None:
         colour = torch.tensor(reference.mean_colour).view(1, -1, 1, 1)
         regression = ColourRegression(torch.tensor(reference.regression, dtype=torch.float64))
@@ -124,14 +126,16 @@ def evaluate(
     figures["cloud_removal"] = judged.by("cloud_removal", remember)
     figures["product"] = judged.by("product", product)
     if sheet is not None:
-        draw_sheet(sheet, windows, candidates, model)
+        draw_sheet(sheet, windows, candidates, model, channels.bands)
     return {
         **figures,
         "baselines": baselines,
         "paper": PAPER,
         "data": {
             "folder": folder.name if folder == data else f"{data.name}/val",
-            "model": f"{model.contract.name} {model.contract.version}",
+            "model": f"{contract.name} {contract.version}",
+            "bands": list(channels.bands),
+            "radar": channels.radar_wanted,
             "pairs": len(pairs),
             "windows": len(windows),
             "scenes": len({pair.scene for pair in pairs}),
@@ -169,14 +173,19 @@ class Judged:
         return summarise(figures, self.blocks, self.seed)
 
     def fills(self) -> Figures:
-        """Return the figures of cloudy pictures as they are, and of what needs no network."""
+        """Return the figures of cloudy pictures as they are, and of what needs no network.
+
+        The built-in baseline takes the first channel of the radar.
+        """
         walk = Baseline(contract=open_bundle("baseline").contract)
         rows: dict[str, Restore] = {
             "cloudy": lambda few: join(few).cloudy,
             "mean_colour": lambda few: fill_without_network(join(few), "mean"),
             "inpainting": lambda few: fill_without_network(join(few), "inpaint"),
             "regression": lambda few: fill_without_network(join(few), "regression"),
-            "baseline": lambda few: torch.from_numpy(restore(walk, few)),
+            "baseline": lambda few: torch.from_numpy(
+                restore(walk, [replace(window, radar=window.radar[:1]) for window in few])
+            ),
         }
         return {name: self.by(name, restored) for name, restored in rows.items()}
 
@@ -266,7 +275,11 @@ def summarise(figures: Sequence[Mapping[str, float]], blocks: Sequence[str], see
 
 
 def draw_sheet(
-    path: Path, windows: Sequence[Window], candidates: Mapping[int, Float32Array], model: Model
+    path: Path,
+    windows: Sequence[Window],
+    candidates: Mapping[int, Float32Array],
+    model: Model,
+    bands: tuple[str, ...],
 ) -> None:
     """Write examples, a row each: radar, translated, cloudy, candidate, product, truth."""
     chosen = list(windows[:: max(1, len(windows) // SHEET_ROWS)])[:SHEET_ROWS]
@@ -277,7 +290,7 @@ def draw_sheet(
     if isinstance(model, TwoGans) and model.sar2opt is not None:
         columns.append(translate(model, chosen))
     made = [torch.from_numpy(np.stack(pictures)) for pictures in (raw, product)]
-    write_sheet(path, [*columns, batch.cloudy, *made, batch.truth])
+    write_sheet(path, [*columns, batch.cloudy, *made, batch.truth], bands)
 
 
 def as_text(figures: Mapping[str, Figures]) -> str:
@@ -302,6 +315,7 @@ def as_text(figures: Mapping[str, Figures]) -> str:
     data = figures["data"]
     lines.append(
         f"{data['model']} on {data['folder']}: {data['windows']} windows of {data['pairs']} pairs "
-        f"and {data['scenes']} scenes; clouds {data['clouds']}, seed {data['seed']}"
+        f"and {data['scenes']} scenes, {', '.join(data['bands'])} with {data['radar']}; "
+        f"clouds {data['clouds']}, seed {data['seed']}"
     )
     return "\n".join(lines)

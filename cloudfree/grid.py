@@ -20,6 +20,7 @@ from pyproj.aoi import AreaOfInterest
 from pyproj.database import query_utm_crs_info
 from pyproj.exceptions import CRSError
 from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
 
 from cloudfree.aoi import Aoi
 from cloudfree.config import GridSettings
@@ -29,6 +30,8 @@ from cloudfree.types import BoolArray
 SNAP_M = 60.0
 """Edges lie on multiples of the coarsest Sentinel-2 pixel, so that every band can share them."""
 _DENSIFY_DEG = 0.01
+_SEAM_M = 1e-3
+_ZONE_DEG = 6
 _LAYER_BYTES = 2 * 2 + 2
 """Two scene index layers of two bytes, source and cloud of one."""
 
@@ -136,6 +139,8 @@ def project_area(geometry: Polygon | MultiPolygon, crs: CRS) -> Polygon | MultiP
     transform = Transformer.from_crs("EPSG:4326", crs.to_wkt(), always_xy=True).transform
     dense = shapely.segmentize(geometry, _DENSIFY_DEG)
     area = shapely.transform(dense, transform, interleaved=False)
+    if (geometry.bounds[0], geometry.bounds[2]) == (-180, 180):  # its halves are one again
+        area = shapely.union_all(shapely.get_parts(area), grid_size=_SEAM_M)
     if not np.isfinite(area.bounds).all() or not area.is_valid:
         raise AoiError(f"the area cannot be drawn in {crs}; choose another --crs")
     return area
@@ -143,7 +148,7 @@ def project_area(geometry: Polygon | MultiPolygon, crs: CRS) -> Polygon | MultiP
 
 def _choose_crs(aoi: Aoi, name: str) -> CRS:
     if name.lower() == "utm":
-        point = aoi.geometry.centroid
+        point = max(_cut_by_zone(aoi.geometry), key=_square_degrees).representative_point()
         found = query_utm_crs_info(
             datum_name="WGS 84",
             area_of_interest=AreaOfInterest(point.x, point.y, point.x, point.y),
@@ -158,6 +163,24 @@ def _choose_crs(aoi: Aoi, name: str) -> CRS:
     if not crs.projected or "metre" not in crs.units:
         raise SettingsError(f"crs {name!r} is not projected in metres; give utm or such a one")
     return crs
+
+
+def _cut_by_zone(geometry: Polygon | MultiPolygon) -> list[BaseGeometry]:
+    """Return what lies in each UTM zone, north and south of the equator."""
+    west, _, east, _ = geometry.bounds
+    zones = range(math.floor(west / _ZONE_DEG), math.ceil(east / _ZONE_DEG))
+    boxes = [
+        shapely.box(zone * _ZONE_DEG, south, (zone + 1) * _ZONE_DEG, south + 90)
+        for zone in zones
+        for south in (0, -90)
+    ]
+    parts = [geometry.intersection(box) for box in boxes]
+    return [part for part in parts if part.area > 0]
+
+
+def _square_degrees(part: BaseGeometry) -> float:
+    """Return an area in square degrees of latitude: degrees of longitude are shorter."""
+    return float(part.area * math.cos(math.radians(part.centroid.y)))
 
 
 def crs_of(geobox: GeoBox) -> CRS:

@@ -7,6 +7,8 @@ for an area.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,10 +17,13 @@ import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
+from cloudfree import cube
 from cloudfree.config import RunSettings
 from cloudfree.contract import Contract
 from cloudfree.errors import ReadError
+from cloudfree.harmonisation import decide_offset
 from cloudfree.keys import unsigned
+from cloudfree.masks import valid_pixels
 from cloudfree.observe import Clock, observe
 from cloudfree.radiometry import (
     OpticalStatistics,
@@ -29,6 +34,8 @@ from cloudfree.radiometry import (
 from cloudfree.restoration import PairModel, cut_windows
 from cloudfree.scenes import Scene, Step
 from cloudfree.types import Masks, Model, SceneFitted
+
+logger = logging.getLogger(__name__)
 
 _WHOLE = (slice(None), slice(None))
 
@@ -58,7 +65,11 @@ class PairStatistics:
                 high=tuple(optical["high"]),
                 seen_pixels=optical["seen_pixels"],
             ),
-            radar=RadarStatistics(**radar),
+            radar=RadarStatistics(
+                mean_db=tuple(radar["mean_db"]),
+                std_db=tuple(radar["std_db"]),
+                pixels=radar["pixels"],
+            ),
             learnt=values["learnt"],
         )
 
@@ -70,11 +81,42 @@ class PairStatistics:
         return PairModel(model=model, optical=self.optical, radar=self.radar, bands=channels)
 
 
+def settle_offsets(
+    steps: Iterable[Step], settings: RunSettings, contract: Contract
+) -> tuple[Step, ...]:
+    """Return steps whose optical scenes all have a known offset.
+
+    Where metadata do not say, a sample of the scene is read and decides; ReadError where it
+    cannot be read.
+    """
+    return tuple(
+        replace(step, optical=tuple(_settle(scene, settings, contract) for scene in step.optical))
+        for step in steps
+    )
+
+
+def _settle(scene: Scene, settings: RunSettings, contract: Contract) -> Scene:
+    if scene.offset.dn is not None:
+        return scene
+    bands = settings.grid.bands
+    samples, valid = [], []
+    for place in _sample_places(scene, bands[0], contract, settings):
+        pixels = cube.load(
+            (scene,), (), place,
+            bands=bands, polarizations=(), threads=settings.engine.reader_threads,
+        )  # fmt: skip
+        samples.append(pixels.dn[0].reshape(len(bands), -1))
+        valid.append(valid_pixels(pixels.dn[0], pixels.classification[0]).ravel())
+    offset = decide_offset(np.concatenate(samples, 1), np.concatenate(valid), scene.offset)
+    logger.warning("offset of scene %s: %s DN (%s)", scene.id, offset.dn, offset.why)
+    return replace(scene, offset=offset)
+
+
 def measure_pair(
     optical: Scene,
     radar: Scene,
     *,
-    polarization: str,
+    polarizations: tuple[str, ...],
     model: Model,
     settings: RunSettings,
     clock: Clock,
@@ -86,7 +128,7 @@ def measure_pair(
         time=optical.time,
         optical=(optical,),
         radar=(radar,),
-        polarization="vv" if polarization == "vv" else "vh",
+        polarizations=polarizations,
         radar_age_h=None,
     )
     places = _sample_places(optical, settings.grid.bands[0], contract, settings)
@@ -102,7 +144,7 @@ def measure_pair(
         return statistics
     pair = statistics.pair(model, settings.grid.bands)
     windows = [cut_windows(one, [_WHOLE], pair) for one in sample]
-    known = np.isfinite(np.stack([one.decibel for one in sample]))
+    known = np.stack([one.has_radar for one in sample])
     learnt = model.fit(
         np.concatenate([optical for optical, _, _ in windows]),
         np.concatenate([radar for _, radar, _ in windows]),

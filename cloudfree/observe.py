@@ -40,7 +40,7 @@ def observe(
             step.radar,
             geobox,
             bands=settings.grid.bands,
-            polarization=step.polarization,
+            polarizations=step.polarizations,
             threads=settings.engine.reader_threads,
             reduced=reduced,
         )
@@ -54,7 +54,7 @@ def observe(
         codes = _hide(step, pixels, valid, geobox, settings, reduced=reduced)
         seen = valid & (codes == masks.CLEAR)
         optical_scene = masks.choose_scene(seen, valid)
-        known = np.isfinite(pixels.power)
+        known = radiometry.known_pixels(pixels.power)
         if len(known) > 0:
             radar_scene = masks.choose_scene(known, known)
         else:
@@ -64,13 +64,13 @@ def observe(
         cloud = np.zeros(geobox.shape, np.uint8)
         for index, scene in enumerate(step.optical):
             here = optical_scene == index + 1
-            offset = radiometry.offset_dn(scene.baseline, applied=scene.offset_applied)
-            reflectance += radiometry.harmonise(pixels.dn[index], here, offset)
+            assert scene.offset.dn is not None  # measure.settle_offsets came first
+            reflectance += radiometry.harmonise(pixels.dn[index], here, scene.offset.dn)
             cloud[here] = codes[index][here]
-        power = np.full(geobox.shape, np.nan, np.float32)
+        power = np.full(pixels.power.shape[1:], np.nan, np.float32)
         for index in range(len(step.radar)):
             here = radar_scene == index + 1
-            power[here] = pixels.power[index][here]
+            power[:, here] = pixels.power[index][:, here]
         decibel = radiometry.to_decibel(power, settings.radiometry.floor_db)
     hidden = cloud != masks.CLEAR
     exists = optical_scene > 0
@@ -125,11 +125,11 @@ def _detect(
             (),
             geobox,
             bands=more,
-            polarization="",
+            polarizations=(),
             threads=settings.engine.reader_threads,
             reduced=reduced,
         )
         numbers |= dict(zip(more, read.dn[0], strict=True))
-    offset = radiometry.offset_dn(scene.baseline, applied=scene.offset_applied)
+    assert scene.offset.dn is not None  # measure.settle_offsets came first
     stacked = np.stack([numbers[band] for band in detector.bands]).astype(np.float32)
-    return detector((stacked + np.float32(offset)) * np.float32(REFLECTANCE_SCALE))
+    return detector((stacked + np.float32(scene.offset.dn)) * np.float32(REFLECTANCE_SCALE))

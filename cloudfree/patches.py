@@ -14,6 +14,8 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
+from cloudfree.bundle import open_bundle
+from cloudfree.contract import POLARIZATIONS, Contract
 from cloudfree.errors import (
     AoiError,
     NoSceneError,
@@ -25,14 +27,14 @@ from cloudfree.errors import (
 )
 from cloudfree.grid import GridPlan
 from cloudfree.masks import reach_px
-from cloudfree.measure import measure_pair
+from cloudfree.measure import measure_pair, settle_offsets
 from cloudfree.observe import observe
 from cloudfree.plan import Plan, Request, make_plan
 from cloudfree.progress import Advance, Progress
 from cloudfree.restoration import Observation, PairModel, cut_windows
 from cloudfree.scenes import Step
 from cloudfree.timing import Stopwatch
-from cloudfree.types import Masks, Model
+from cloudfree.types import Float32Array, Masks, Model
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class PatchChoice:
     """Side of a patch; a multiple of 8."""
     max_cloud: float
     """Largest share of a patch that may be hidden."""
+    all_polarizations: bool = False
+    """True: radar of VV and VH; False: what the model of the request takes."""
 
     def __post_init__(self) -> None:
         if self.size_px < 16 or self.size_px % 8:
@@ -74,7 +78,7 @@ def cut_patches(
 
     Patches lie side by side on a lattice that starts at (0, 0) of the CRS, wholly in the area, and
     every pixel is valid, in one optical and one radar scene. Each file holds ``optical`` (band, y,
-    x) and ``radar`` (1, y, x) in half precision, in [-1, 1] as a model gets them, ``bands``,
+    x) and ``radar`` (channel, y, x) in half precision, in [-1, 1] as a model gets them, ``bands``,
     ``polarizations`` (of the radar's channels), ``low_dn`` and ``high_dn`` (what -1 and 1 show of
     each band), ``scene``, ``time``, ``place``, ``crs`` and ``transform``. Hidden pixels, where
     ``choice`` allows some, show the cloud: nothing else is known there.
@@ -83,7 +87,10 @@ def cut_patches(
     Raises a RequestError of one line where nothing can be cut or a scene cannot be read,
     StoreError where the disk fails.
     """
-    plan = make_plan(request)
+    contract = open_bundle(request.settings.restoration.model).contract
+    if choice.all_polarizations:
+        contract = replace(contract, polarizations=POLARIZATIONS, all_polarizations=True)
+    plan = make_plan(request, channels=contract)
     steps = [step for step in plan.steps if step.radar]
     if not steps:
         raise NoSceneError(
@@ -105,8 +112,9 @@ def cut_patches(
     counts: Counter[str] = Counter({"kept": 0})
     if len(steps) < len(plan.steps):
         counts["no radar"] = places * (len(plan.steps) - len(steps))
-    model = plan.bundle.load()
+    model = OnlyContract(contract=contract)
     try:
+        steps = list(settle_offsets(steps, plan.settings, contract))
         with progress.track("cut patches", len(steps) * places, "patches") as advance:
             for step in steps:
                 cutter = Cutter(plan, step, model, out, choice)
@@ -150,6 +158,18 @@ def _span(index: int, size_px: int, halo_px: int) -> slice:
     return slice(halo_px + index * size_px, halo_px + (index + 1) * size_px)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlyContract:
+    """Stands for a model where it is only shown windows, and never asked to restore them."""
+
+    contract: Contract
+    """How windows are shown to it."""
+
+    def __call__(self, optical: Float32Array, radar: Float32Array, masks: Masks) -> Float32Array:
+        """Return the picture as it is."""
+        return optical
+
+
 @dataclass(frozen=True, slots=True)
 class Cutter:
     """Cuts the patches of one step."""
@@ -182,7 +202,7 @@ class Cutter:
             statistics = measure_pair(
                 self.step.optical[optical - 1],
                 self.step.radar[radar - 1],
-                polarization=self.step.polarization,
+                polarizations=self.step.polarizations,
                 model=self.model,
                 settings=self.plan.settings,
                 clock=Stopwatch(),
@@ -207,7 +227,7 @@ class Cutter:
                 optical=optical[0].astype(np.float16),
                 radar=radar[0].astype(np.float16),
                 bands=np.array([bands[index] for index in pair.bands]),
-                polarizations=np.array([self.step.polarization]),
+                polarizations=np.array(self.step.polarizations),
                 low_dn=np.array(stretch.low, np.float32),
                 high_dn=np.array(stretch.high, np.float32),
                 scene=np.array(scene.id),
@@ -225,7 +245,7 @@ def _crop(observation: Observation, place: tuple[slice, slice]) -> Observation:
     return Observation(
         reflectance=observation.reflectance[:, *place],
         masks=Masks(seen=observation.masks.seen[place], made=observation.masks.made[place]),
-        decibel=observation.decibel[place],
+        decibel=observation.decibel[:, *place],
         optical_scene=observation.optical_scene[place],
         radar_scene=observation.radar_scene[place],
     )
@@ -238,7 +258,7 @@ def _reject(patch: Observation, choice: PatchChoice) -> str | None:
         return "cloud"
     if not (masks.seen | masks.made).all():
         return "nodata"
-    if not np.isfinite(patch.decibel).all():
+    if not patch.has_radar.all():
         return "no radar"
     if np.ptp(patch.optical_scene) > 0 or np.ptp(patch.radar_scene) > 0:
         return "several scenes"

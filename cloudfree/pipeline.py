@@ -20,11 +20,13 @@ from cloudfree.cluster import connect, room
 from cloudfree.errors import CloudfreeError, OutputError, ReadError, RequestError, StoreError
 from cloudfree.finish import finish
 from cloudfree.grid import Chunk
+from cloudfree.harmonisation import Offset
 from cloudfree.keys import product_key
 from cloudfree.ledger import Ledger
-from cloudfree.measure import PairStatistics, measure_pair
+from cloudfree.measure import PairStatistics, measure_pair, settle_offsets
 from cloudfree.plan import Plan, Request, make_plan
 from cloudfree.progress import Progress, Silent
+from cloudfree.providers import Sources
 from cloudfree.scenes import parse_period
 from cloudfree.screen import passed_over, screen
 from cloudfree.timing import Stopwatch
@@ -75,6 +77,8 @@ def run(
     with clock.row("plan"):
         plan = make_plan(request, items, passed_over=passed_over(left_out))
     with connect(request.settings.engine) as client:
+        with clock.row("radiometry.measure_scene"):
+            plan = _settle_offsets(plan, state)
         if state is None:
             with clock.row("screen"):
                 plan, left_out = screen(request, plan, client, progress)
@@ -104,14 +108,24 @@ def _asked(request: Request) -> dict[str, Any]:
     if request.settings.masks.file is not None:
         settings["masks"]["source"] = mask_file.fingerprint(request.settings.masks.file)
     del settings["engine"], settings["grid"]["chunk_px"], settings["restoration"]
+    settings["catalog"] = {"max_cloud_percent": request.settings.catalog.max_cloud_percent}
     return {
         "aoi": read_aoi(request.aoi).geojson,
         "date": str(parse_period(request.date)),
-        "stac": catalog.address(request.stac),
+        "sources": _sources(request.sources),
         "settings": _plain(settings),
         "model": _plain(asdict(open_bundle(request.settings.restoration.model).contract)),
         "precision": "fp32",
     }
+
+
+def _sources(sources: Sources) -> dict[str, Any]:
+    """Return where scenes come from and by which tables they are read."""
+    facts = _plain(asdict(sources))
+    assert isinstance(facts, dict)
+    for name in ("optical_address", "radar_address"):
+        facts[name] = catalog.address_of(facts[name])
+    return facts
 
 
 def _plain(value: Any) -> Any:
@@ -121,11 +135,26 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
+def _settle_offsets(plan: Plan, state: dict[str, Any] | None) -> Plan:
+    """Return the plan with every scene's offset known; a resumed run takes those it began with."""
+    if state is not None:
+        known = {name: Offset(**offset) for name, offset in state["offsets"].items()}
+        steps = tuple(
+            replace(step, optical=tuple(replace(s, offset=known[s.id]) for s in step.optical))
+            for step in plan.steps
+        )
+        return replace(plan, steps=steps)
+    try:
+        return replace(plan, steps=settle_offsets(plan.steps, plan.settings, plan.bundle.contract))
+    except ReadError as error:
+        raise RequestError(f"{error}. Mend the catalog or choose another date") from None
+
+
 def _measure(plan: Plan, client: Client, progress: Progress) -> dict[PairKey, PairStatistics]:
     """Measure every pair of an optical and a radar scene that meet; one Dask job a pair."""
     model = plan.bundle.load()
     pairs = {
-        (optical.id, radar.id): (optical, radar, step.polarization)
+        (optical.id, radar.id): (optical, radar, step.polarizations)
         for step in plan.steps
         for optical, radar in itertools.product(step.optical, step.radar)
         if optical.footprint.buffer(_FOOTPRINT_SLACK_DEG).intersects(radar.footprint)
@@ -137,13 +166,13 @@ def _measure(plan: Plan, client: Client, progress: Progress) -> dict[PairKey, Pa
                 measure_pair,
                 optical,
                 radar,
-                polarization=polarization,
+                polarizations=polarizations,
                 model=model,
                 settings=plan.settings,
                 clock=Stopwatch(),
                 pure=False,
             ): key
-            for key, (optical, radar, polarization) in pairs.items()
+            for key, (optical, radar, polarizations) in pairs.items()
         }
         for future in as_completed(names, loop=client.loop):
             try:
@@ -179,6 +208,7 @@ def _begin(
         "left_out": left_out,
         "chunk_px": plan.grid.chunk_px,
         "statistics": measured,
+        "offsets": {s.id: asdict(s.offset) for step in plan.steps for s in step.optical},
         "began": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
     try:
@@ -282,6 +312,5 @@ def _reason(error: BaseException) -> str:
 
 def resume_command(request: Request, out: Path) -> str:
     """Return the command that does the failed chunks again."""
-    return (
-        f"cloudfree run --aoi {request.aoi} --date {request.date} --stac {request.stac} --out {out}"
-    )
+    stac = f" --stac {request.stac}" if request.stac else ""
+    return f"cloudfree run --aoi {request.aoi} --date {request.date}{stac} --out {out}"

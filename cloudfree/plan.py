@@ -17,21 +17,26 @@ from cloudfree import catalog
 from cloudfree.aoi import Aoi, read_aoi
 from cloudfree.blend import REACH_PX
 from cloudfree.bundle import Bundle, open_bundle
+from cloudfree.choice import select_scenes
 from cloudfree.config import RunSettings
+from cloudfree.contract import Channels
 from cloudfree.detectors import choose_detector, describe_mask, needs_detector
 from cloudfree.errors import BundleError, MaskError
 from cloudfree.grid import GridPlan, crs_of, halo_px, plan_grid, project_area
 from cloudfree.mask_file import check_mask
 from cloudfree.masks import reach_px
 from cloudfree.provenance import describe_step
-from cloudfree.scenes import Scene, Step, parse_period, select_scenes
+from cloudfree.providers import Sources, find_sources
+from cloudfree.scenes import Scene, Step, parse_period
 from cloudfree.windows import Lattice
 
 logger = logging.getLogger(__name__)
 
-_WORKING_BYTES_PER_PIXEL = 60
+_WORKING_BYTES_PER_PIXEL = 44
 _WORKING_BYTES_PER_BAND = 44
-"""Measured: arrays alive at the peak of one chunk, a haloed pixel (tests/bench)."""
+_WORKING_BYTES_PER_RADAR = 16
+"""Arrays alive at the peak of one chunk, a haloed pixel: measured with one channel of radar
+(tests/bench); the share of a channel is counted: as read, as chosen, and on the way to decibel."""
 _PROCESS_BYTES = 450 * 2**20
 
 
@@ -43,10 +48,15 @@ class Request:
     """GeoJSON file of the area."""
     date: str
     """A day or an interval ``A/B``."""
-    stac: str
-    """A STAC API's address or a local file."""
+    stac: str | None
+    """A STAC API's address or a local file; None asks the settings' providers."""
     settings: RunSettings
     """Everything else."""
+
+    @property
+    def sources(self) -> Sources:
+        """Where scenes come from; SettingsError where providers do not have what is asked."""
+        return find_sources(self.settings.catalog, self.stac)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +96,29 @@ class Plan:
             for kind, scenes in (("optical", step.optical), ("radar", step.radar))
         }
 
+    def warnings(self) -> list[str]:
+        """Return what the user should know: where scenes are not what the model learnt on."""
+        contract, said = self.bundle.contract, []
+        for word, wanted, scenes in (
+            ("levels", contract.levels, [s for step in self.steps for s in step.optical]),
+            ("radar", contract.radar_kinds, [s for step in self.steps for s in step.radar]),
+        ):
+            other = sorted({s.kind for s in scenes} - set(wanted)) if wanted else []
+            if other:
+                said.append(
+                    f"model {contract.name} learnt on {word} {', '.join(wanted)}; these scenes are "
+                    f"{', '.join(other)}"
+                )
+        unknown = [s.id for step in self.steps for s in step.optical if s.offset.dn is None]
+        if unknown:
+            said.append(f"the pixels must say which offset they carry: {', '.join(unknown)}")
+        return said
+
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain values: what ``cloudfree plan --json`` prints."""
         grid, settings = self.grid, self.settings
         chunks = list(grid.chunks())
-        bands = len(settings.grid.bands)
+        bands, n_radar = len(settings.grid.bands), len(self.steps[0].polarizations)
         haloed = sum(
             (c.geobox.height + 2 * grid.halo_px) * (c.geobox.width + 2 * grid.halo_px)
             for c in chunks
@@ -100,7 +128,7 @@ class Plan:
             for c in chunks
         )
         read = sum(
-            haloed * (2 * (bands + self._mask_bands(step)) + 1 + 4 * bool(step.radar))
+            haloed * (2 * (bands + self._mask_bands(step)) + 1 + 4 * n_radar * bool(step.radar))
             for step in self.steps
         )
         contract = self.bundle.contract
@@ -121,13 +149,18 @@ class Plan:
             "windows_at_most": len(self.steps) * sum(_windows(lattice, c.geobox) for c in chunks),
             "read_bytes": read,
             "stored_bytes": grid.stored_bytes(bands, len(self.steps)),
-            "memory_bytes": chunk_memory_bytes(largest, bands) + _PROCESS_BYTES,
+            "warnings": self.warnings(),
+            "memory_bytes": chunk_memory_bytes(largest, bands, n_radar) + _PROCESS_BYTES,
         }
 
 
-def chunk_memory_bytes(haloed_pixels: int, n_bands: int) -> int:
+def chunk_memory_bytes(haloed_pixels: int, n_bands: int, n_radar: int) -> int:
     """Return the projected memory of two chunks in work: one restored, one read."""
-    per_pixel = _WORKING_BYTES_PER_PIXEL + _WORKING_BYTES_PER_BAND * n_bands
+    per_pixel = (
+        _WORKING_BYTES_PER_PIXEL
+        + _WORKING_BYTES_PER_BAND * n_bands
+        + _WORKING_BYTES_PER_RADAR * n_radar
+    )
     return 2 * haloed_pixels * per_pixel
 
 
@@ -148,11 +181,13 @@ def make_plan(
     request: Request,
     items: list[catalog.Item] | None = None,
     *,
+    channels: Channels | None = None,
     passed_over: frozenset[str] = frozenset(),
 ) -> Plan:
     """Return what a run will do; asks the catalog once unless given its items.
 
-    Scenes whose ids are ``passed_over`` are known to show too little.
+    ``channels`` say which radar is wanted instead of the model's contract. Scenes whose ids are
+    ``passed_over`` are known to show too little.
     Raises a RequestError of one line for anything wrong with the request.
     """
     settings = request.settings
@@ -163,7 +198,7 @@ def make_plan(
             f"model {contract.name} restores bands {', '.join(contract.bands)}; the run asks for "
             f"{', '.join(settings.grid.bands)}. Give these with --bands or another --model"
         )
-    aoi = read_aoi(request.aoi)
+    aoi, sources = read_aoi(request.aoi), request.sources
     period = parse_period(request.date)
     halo = halo_px(
         window_px=contract.window_px,
@@ -179,20 +214,20 @@ def make_plan(
     area = catalog.widen(aoi.geometry, halo * settings.grid.resolution_m)
     if items is None:
         items = catalog.search(
-            request.stac,
+            sources,
             area=area,
             period=period,
             catalog=settings.catalog,
             scenes=settings.scenes,
         )
     steps = select_scenes(
-        catalog.read_scenes(items),
+        catalog.read_scenes(items, sources),
         area=aoi.geometry,
         reach=area,
         period=period,
         bands=settings.grid.bands,
-        polarizations=contract.polarizations,
-        catalog=settings.catalog,
+        channels=channels or contract,
+        sources=sources,
         settings=settings.scenes,
         passed_over=passed_over,
     )

@@ -10,14 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import antimeridian
 import pystac
 import shapely
 from odc.geo.geobox import GeoBox
+from shapely.geometry import mapping
 
+from cloudfree.aoi import cut_at_antimeridian
 from cloudfree.grid import crs_of
 from cloudfree.keys import unsigned
-from cloudfree.radiometry import offset_dn
-from cloudfree.scenes import Scene, Step
+from cloudfree.scenes import Candidate, Scene, Step
 
 ATTRIBUTION = "Contains modified Copernicus Sentinel data"
 _PACKAGES = ("cloudfree", "dask", "numpy", "rasterio", "stackstac", "torch", "xarray", "zarr")
@@ -30,21 +32,26 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
         "collection": scene.collection,
         "time": scene.time.isoformat(),
         "platform": scene.platform,
+        "kind": scene.kind,
         "baseline": scene.baseline,
-        "offset_dn": offset_dn(scene.baseline, applied=scene.offset_applied),
+        "offset_dn": scene.offset.dn,
+        "offset_why": scene.offset.why,
         "orbit_state": scene.orbit_state,
         "hrefs": {key: unsigned(href) for key, href in sorted(scene.hrefs.items())},
     }
 
 
 def describe_step(step: Step) -> dict[str, Any]:
-    """Return a step's facts: which scenes, and how old the radar is."""
+    """Return a step's facts: which scenes and why, which radar channels, how old the radar is."""
     return {
         "time": step.time.isoformat(),
         "optical": [scene.id for scene in step.optical],
         "radar": [scene.id for scene in step.radar],
-        "polarization": step.polarization if step.radar else None,
+        "polarizations": list(step.polarizations) if step.radar else [],
         "radar_age_h": step.radar_age_h,
+        "offsets": {s.id: {"dn": s.offset.dn, "why": s.offset.why} for s in step.optical},
+        "considered": [_describe_candidate(one) for one in step.considered],
+        "radar_considered": [_describe_candidate(one) for one in step.radar_considered],
     }
 
 
@@ -55,6 +62,15 @@ def describe_left_out(step: Step, seen_share: float) -> dict[str, Any]:
         "optical": [scene.id for scene in step.optical],
         "seen_share": round(seen_share, 4),
     }
+
+
+def _describe_candidate(candidate: Candidate) -> dict[str, Any]:
+    facts: dict[str, Any] = {"time": candidate.time.isoformat(), "scenes": list(candidate.scenes)}
+    figures = ("covered", "cloud_percent", "days", "score")
+    rounded = {
+        name: round(value, 3) for name in figures if (value := getattr(candidate, name)) is not None
+    }
+    return facts | rounded
 
 
 def versions() -> dict[str, str]:
@@ -71,11 +87,11 @@ def build_item(
     properties: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the product's STAC Item; ``assets`` are key, path, media type and roles."""
-    footprint = geobox.geographic_extent.geom
+    footprint = cut_at_antimeridian(geobox.geographic_extent.geom)
     item = pystac.Item(
         id=identifier,
         geometry=json.loads(shapely.to_geojson(footprint)),
-        bbox=list(footprint.bounds),
+        bbox=list(antimeridian.bbox(mapping(footprint))),
         datetime=steps[0].time if len(steps) == 1 else None,
         start_datetime=steps[0].time if len(steps) > 1 else None,
         end_datetime=steps[-1].time if len(steps) > 1 else None,

@@ -6,7 +6,6 @@ statistics, measured once for the whole scene, and stretched back by the same nu
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +13,10 @@ import numpy as np
 from cloudfree.config import RadiometrySettings
 from cloudfree.types import BoolArray, Float32Array, UInt16Array
 
-_OFFSET_DN = -1000
-_OFFSET_FROM = (4, 0)
 _DEFAULT_LIMITS_DN = (1.0, 3558.0)
 """Black and white of the Sentinel-2 true-colour product (reflectance 0 and 0.3558)."""
+_DEFAULT_DECIBEL = (-12.0, 4.0)
+"""Mean and standard deviation of backscatter where too little is known to measure them."""
 _FEWEST_PIXELS = 1000
 _RADAR_SPREAD = 2.5
 """SEN1-2 stretches backscatter to about this many standard deviations."""
@@ -44,24 +43,12 @@ class OpticalStatistics:
 class RadarStatistics:
     """How one radar scene is standardised."""
 
-    mean_db: float
-    """Mean backscatter."""
-    std_db: float
-    """Standard deviation of backscatter."""
+    mean_db: tuple[float, ...]
+    """Mean backscatter of each channel."""
+    std_db: tuple[float, ...]
+    """Standard deviation of backscatter of each channel."""
     pixels: int
     """Size of the sample."""
-
-
-def offset_dn(baseline: str, *, applied: bool = False) -> int:
-    """Return the offset to add to digital numbers of a processing baseline such as ``05.10``.
-
-    Since baseline 04.00 ESA stores reflectance with 1000 added (Sentinel-2 product
-    specification, BOA_ADD_OFFSET and RADIO_ADD_OFFSET). An unnamed baseline counts as older;
-    0 where the provider has ``applied`` the offset already.
-    """
-    found = re.fullmatch(r"(\d+)\.(\d+)", baseline)
-    is_new = not applied and found is not None and (int(found[1]), int(found[2])) >= _OFFSET_FROM
-    return _OFFSET_DN if is_new else 0
 
 
 def harmonise(dn: UInt16Array, valid: BoolArray, offset: int) -> UInt16Array:
@@ -79,6 +66,12 @@ def to_decibel(power: Float32Array, floor_db: float) -> Float32Array:
     """
     floor = np.float32(10 ** (floor_db / 10))
     return (10 * np.log10(np.maximum(power, floor))).astype(np.float32)
+
+
+def known_pixels(radar: Float32Array) -> BoolArray:
+    """Return (..., y, x) of radar (..., channel, y, x): True where no channel is NaN."""
+    known: BoolArray = np.logical_and.reduce(np.isfinite(radar), axis=-3)
+    return known
 
 
 def measure_optical(
@@ -105,12 +98,23 @@ def assume_optical(n_bands: int, seen_pixels: int = 0) -> OpticalStatistics:
 
 
 def measure_radar(decibel: Float32Array) -> RadarStatistics:
-    """Return the statistics of a sample of backscatter of any shape; NaN does not count."""
-    known = decibel[np.isfinite(decibel)].astype(np.float64)
-    if known.size < _FEWEST_PIXELS:
-        return RadarStatistics(mean_db=-12.0, std_db=4.0, pixels=int(known.size))
+    """Return the statistics of a sample of backscatter (..., channel, y, x).
+
+    A pixel counts where every channel is known, that is, not NaN.
+    """
+    n_channels = decibel.shape[-3]
+    layers = np.moveaxis(decibel, -3, 0).reshape(n_channels, -1)
+    known = layers[:, known_pixels(decibel).ravel()].astype(np.float64)
+    pixels = known.shape[1]
+    if pixels < _FEWEST_PIXELS:
+        mean_db, std_db = _DEFAULT_DECIBEL
+        return RadarStatistics(
+            mean_db=(mean_db,) * n_channels, std_db=(std_db,) * n_channels, pixels=pixels
+        )
     return RadarStatistics(
-        mean_db=float(known.mean()), std_db=float(max(known.std(), 0.1)), pixels=int(known.size)
+        mean_db=tuple(float(channel.mean()) for channel in known),
+        std_db=tuple(float(max(channel.std(), 0.1)) for channel in known),
+        pixels=pixels,
     )
 
 
@@ -134,10 +138,13 @@ def from_picture(picture: Float32Array, statistics: OpticalStatistics) -> Float3
 
 
 def standardise(decibel: Float32Array, statistics: RadarStatistics, fill: float) -> Float32Array:
-    """Return backscatter in [-1, 1], +-2.5 standard deviations wide; missing becomes ``fill``."""
-    scaled = (decibel - np.float32(statistics.mean_db)) * np.float32(
-        1 / (_RADAR_SPREAD * statistics.std_db)
-    )
+    """Return backscatter (..., channel, y, x) in [-1, 1]; missing becomes ``fill``.
+
+    The range is +-2.5 standard deviations of each channel.
+    """
+    mean = np.array(statistics.mean_db, np.float32)[:, None, None]
+    scale = np.array([1 / (_RADAR_SPREAD * std) for std in statistics.std_db], np.float32)
+    scaled = (decibel - mean) * scale[:, None, None]
     standard: Float32Array = np.where(np.isnan(decibel), np.float32(fill), np.clip(scaled, -1, 1))
     return standard
 

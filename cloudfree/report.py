@@ -12,7 +12,7 @@ import numpy as np
 import rasterio
 from PIL import Image, ImageDraw, ImageFont
 
-from cloudfree.bands import RGB
+from cloudfree.bands import choose_shown
 from cloudfree.blend import NODATA, NOT_RESTORED, RECONSTRUCTED, SEEN
 from cloudfree.errors import OutputError
 from cloudfree.types import Float32Array, UInt8Array
@@ -61,12 +61,11 @@ def reduced_shape(shape: tuple[int, int], longest_px: int) -> tuple[int, int]:
 def true_colour(
     reflectance: Any, bands: tuple[str, ...], low: Float32Array, high: Float32Array
 ) -> UInt8Array:
-    """Return (y, x, 3) of reflectance numbers (band, y, x): red, green, blue or the first band.
+    """Return (y, x, 3) of reflectance numbers (band, y, x): red, green, blue or the first bands.
 
     ``low`` and ``high`` (band,) become black and white; 0 (nodata) becomes dark grey.
     """
-    wanted = RGB if set(RGB) <= set(bands) else (bands[0],) * 3
-    index = [bands.index(name) for name in wanted]
+    index = choose_shown(bands)
     span = np.maximum(high[index] - low[index], 1)[:, None, None]
     light = (reflectance[index] - low[index][:, None, None]) / span
     picture = np.where(reflectance[index] == 0, 20, np.clip(light * 235 + 20, 20, 255)).astype(

@@ -10,6 +10,7 @@ from cloudfree.radiometry import (
     OpticalStatistics,
     RadarStatistics,
     from_picture,
+    known_pixels,
     standardise,
     to_picture,
 )
@@ -26,11 +27,16 @@ class Observation:
     masks: Masks
     """(y, x) seen and made."""
     decibel: Float32Array
-    """(y, x) backscatter in dB; NaN where there is none."""
+    """(channel, y, x) backscatter in dB; NaN where there is none."""
     optical_scene: UInt16Array
     """(y, x): 1 + index of the optical scene; 0 for none."""
     radar_scene: UInt16Array
     """(y, x): 1 + index of the radar scene; 0 for none."""
+
+    @property
+    def has_radar(self) -> BoolArray:
+        """(y, x): True where every channel of the radar is known."""
+        return known_pixels(self.decibel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,7 @@ def restore_windows(
     in the order of ``choice``, so that sums have the same bits however an area is cut.
     """
     total = np.zeros(observation.reflectance.shape, np.float32)
-    weight = np.zeros(observation.decibel.shape, np.float32)
+    weight = np.zeros(observation.decibel.shape[1:], np.float32)
     taper = lattice.taper()
     batch: list[tuple[slice, slice]] = []
     owners: tuple[int, int] | None = None
@@ -88,7 +94,7 @@ def restore_windows(
             owners = mine
         batch.append(place)
     flush()
-    covered = (weight > 0) & np.isfinite(observation.decibel)
+    covered = (weight > 0) & observation.has_radar
     total /= np.where(weight > 0, weight, np.float32(1))
     return total, covered
 
@@ -117,7 +123,7 @@ def cut_windows(
     seen = np.stack([observation.masks.seen[place] for place in places])
     made = np.stack([observation.masks.made[place] for place in places])
     reflectance = np.stack([observation.reflectance[bands, *place] for place in places])
-    decibel = np.stack([observation.decibel[place] for place in places])[:, None]
+    decibel = np.stack([observation.decibel[:, *place] for place in places])
     shown = seen | made if contract.shows_cloud else seen
     return (
         to_picture(reflectance, shown, pair.optical.of_bands(bands), contract.fill),

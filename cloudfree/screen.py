@@ -18,6 +18,7 @@ from cloudfree.bands import BANDS
 from cloudfree.config import RunSettings
 from cloudfree.errors import NoSceneError, ReadError, RequestError
 from cloudfree.grid import GridPlan, pixels_inside
+from cloudfree.measure import settle_offsets
 from cloudfree.observe import observe
 from cloudfree.plan import Plan, Request, make_plan
 from cloudfree.progress import Progress
@@ -56,11 +57,20 @@ def screen(
         looked |= {step.optical[0].id for step in unknown}
         if request.settings.masks.file is not None:
             raise NoSceneError(_nothing_left(request, left_out))
-        try:
-            plan = make_plan(request, plan.items, passed_over=passed_over(left_out))
-        except NoSceneError:
-            raise NoSceneError(_nothing_left(request, left_out)) from None
+        plan = _plan_without(request, plan, left_out)
     return plan, left_out
+
+
+def _plan_without(request: Request, plan: Plan, left_out: list[dict[str, Any]]) -> Plan:
+    try:
+        other = make_plan(request, plan.items, passed_over=passed_over(left_out))
+        return replace(
+            other, steps=settle_offsets(other.steps, other.settings, other.bundle.contract)
+        )
+    except NoSceneError:
+        raise NoSceneError(_nothing_left(request, left_out)) from None
+    except ReadError as error:
+        raise RequestError(f"{error}. Mend the catalog or choose another date") from None
 
 
 def passed_over(left_out: list[dict[str, Any]]) -> frozenset[str]:

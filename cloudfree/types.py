@@ -42,7 +42,7 @@ class Model(Protocol):
         """Return a candidate picture for every pixel of every window.
 
         ``optical`` is (n, band, y, x) in [-1, 1], the contract's fill where not seen;
-        ``radar`` is (n, 1, y, x), standardised, the contract's fill where missing;
+        ``radar`` is (n, channel, y, x), standardised, the contract's fill where missing;
         ``masks`` are (n, y, x). The answer has the shape, dtype and range of ``optical``.
         A window's answer must not depend on the other windows of its batch.
         """

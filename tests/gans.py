@@ -8,34 +8,50 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from cloudfree.bands import RGB
+from cloudfree.contract import Channels
 from cloudfree.gan import build_generator, init_weights
-from cloudfree.gan.removal import BANDS_OF, CloudRemoval
+from cloudfree.gan.removal import CloudRemoval, count_inputs
 
 INPUTS = ("cloudy", "translated", "made")
 WIDTH = 4
+COLOUR = Channels(bands=RGB)
 
 
 def write_tiny_gans(
-    folder: Path, *, stride_px: int = 192, seed: int = 3, dtype: torch.dtype = torch.float16
+    folder: Path,
+    *,
+    channels: Channels = COLOUR,
+    inputs: tuple[str, ...] = INPUTS,
+    stride_px: int = 192,
+    seed: int = 3,
+    dtype: torch.dtype = torch.float16,
 ) -> Path:
-    """Write the bundle; its pictures are red, green, blue."""
+    """Write the bundle; its pictures are red, green, blue unless other channels are given."""
     torch.manual_seed(seed)
-    gan1 = build_generator("drib", bands_in=1, bands_out=3, width=WIDTH)
-    gan2 = build_generator(
-        "drib", bands_in=sum(BANDS_OF[name] for name in INPUTS), bands_out=3, width=WIDTH
+    gan1, gan2 = (
+        build_generator(
+            "drib",
+            bands_in=count_inputs(kinds, channels),
+            bands_out=len(channels.bands),
+            width=WIDTH,
+        )
+        for kinds in (("radar",), inputs)
     )
     for network in (gan1, gan2):
         init_weights(network, std=0.2)
     networks = {
         "sar2opt": gan1,
-        "cloud_removal": CloudRemoval(gan2, INPUTS, "regression", residual=True),
+        "cloud_removal": CloudRemoval(gan2, inputs, "regression", residual=True),
     }
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         'name = "tiny"',
         'version = "1"',
         'network = "gan"',
-        'bands = ["B04", "B03", "B02"]',
+        f"bands = {list(channels.bands)}",
+        f"polarizations = {list(channels.polarizations)}",
+        f"all_polarizations = {str(channels.all_polarizations).lower()}",
         f"stride_px = {stride_px}",
         "[sar2opt]",
         'generator = "drib"',
@@ -43,7 +59,7 @@ def write_tiny_gans(
         "[cloud_removal]",
         'generator = "drib"',
         f"width = {WIDTH}",
-        f"inputs = {list(INPUTS)}",
+        f"inputs = {list(inputs)}",
         'fill = "regression"',
         "residual = true",
     ]

@@ -12,10 +12,10 @@ class Discriminator(nn.Module):
     """Judge a picture under its condition: logits (batch, 1, H/16, W/16), positive is "real".
 
     ``forward`` takes the condition (batch, bands_condition, H, W) and the picture (batch,
-    bands_picture, H, W) and joins them: 1 + 3 bands for GAN1, 6 + 3 for GAN2.
+    bands_picture, H, W) and joins them; in the paper 1 + 3 bands for GAN1, 6 + 3 for GAN2.
     """
 
-    def __init__(self, bands_condition: int = 1, bands_picture: int = 3, width: int = 64) -> None:
+    def __init__(self, bands_condition: int, bands_picture: int, width: int = 64) -> None:
         super().__init__()
         w = width
         self.layers = nn.Sequential(

@@ -52,7 +52,7 @@ class DribGenerator(nn.Module):
     """
 
     def __init__(
-        self, bands_in: int = 1, bands_out: int = 3, width: int = 64, dropout: float = 0.5
+        self, bands_in: int, bands_out: int, width: int = 64, dropout: float = 0.5
     ) -> None:
         super().__init__()
         w = width

@@ -51,7 +51,7 @@ def fill_hidden(
 
 
 def radar_guides(radar: Tensor) -> Tensor:
-    """Return what colour is regressed on: the radar (n, 1, y, x) smoothed, and its squares."""
+    """Return what colour is regressed on: the radar (n, channel, y, x) smoothed, its squares."""
     smoothed = [smooth(radar, radius) for radius in RADII_PX]
     return torch.cat([*smoothed, *(picture**2 for picture in smoothed)], dim=1)
 

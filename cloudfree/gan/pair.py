@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cloudfree.gan.build import Network, build_generator
 from cloudfree.gan.fill import Fill
-from cloudfree.gan.removal import BANDS_OF, CloudRemoval
+from cloudfree.gan.removal import INPUTS, CloudRemoval, count_inputs
 
 if TYPE_CHECKING:
     from cloudfree.contract import Contract
@@ -67,14 +67,12 @@ def build_gans(contract: Contract, weights: Mapping[str, Mapping[str, Tensor]]) 
     removal = contract.cloud_removal
     if removal is None or "cloud_removal" not in weights:
         raise ValueError("there is no [cloud_removal] with weights")
-    unknown = sorted({removal.fill} - set(get_args(Fill)) | set(removal.inputs) - set(BANDS_OF))
+    unknown = sorted({removal.fill} - set(get_args(Fill)) | set(removal.inputs) - set(INPUTS))
     if unknown:
         raise ValueError(f"[cloud_removal] asks for unknown {', '.join(unknown)}")
-    optical = dict.fromkeys(("cloudy", "observed", "translated"), len(contract.bands))
-    bands_of = {**BANDS_OF, **optical}
     generator = build_generator(
         cast(Network, removal.generator),
-        bands_in=sum(bands_of[name] for name in removal.inputs),
+        bands_in=count_inputs(removal.inputs, contract),
         bands_out=len(contract.bands),
         width=removal.width,
     )
@@ -88,7 +86,7 @@ def build_gans(contract: Contract, weights: Mapping[str, Mapping[str, Tensor]]) 
             raise ValueError("[sar2opt] has no weights")
         gan1 = build_generator(
             cast(Network, contract.sar2opt.generator),
-            bands_in=1,
+            bands_in=contract.radar_channels,
             bands_out=len(contract.bands),
             width=contract.sar2opt.width,
         )

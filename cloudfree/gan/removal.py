@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from cloudfree.gan.fill import Fill, fill_hidden, radar_guides
 
-BANDS_OF = {"cloudy": 3, "observed": 3, "translated": 3, "radar": 1, "made": 1}
-"""Bands of each kind of input for three optical bands."""
+if TYPE_CHECKING:
+    from cloudfree.contract import Channels
+
+INPUTS = ("cloudy", "observed", "translated", "radar", "made")
+"""Kinds of input that a generator may see."""
+
+
+def count_inputs(inputs: tuple[str, ...], channels: Channels) -> int:
+    """Return how many channels some kinds of input have together; the mask ``made`` is one."""
+    bands = len(channels.bands)
+    counts = {
+        "cloudy": bands,
+        "observed": bands,
+        "translated": bands,
+        "radar": channels.radar_channels,
+        "made": 1,
+    }
+    return sum(counts[name] for name in inputs)
 
 
 class CloudRemoval(nn.Module):
-    """Restore cloudy pictures: cloudy RGB and translated RGB in, candidate RGB out.
+    """Restore cloudy pictures: cloudy and translated picture in, candidate out, of equal bands.
 
     ``inputs`` names what the generator sees, in order; ``fill`` what stands in the cloudy picture
     where the ground is not seen; with ``residual`` the generator's answer is added to that filled
@@ -31,7 +49,7 @@ class CloudRemoval(nn.Module):
         self.residual = residual
 
     def forward(self, cloudy: Tensor, seen: Tensor, radar: Tensor, translated: Tensor) -> Tensor:
-        """Return candidates (batch, 3, y, x) in [-1, 1] for every pixel.
+        """Return candidates (batch, band, y, x) in [-1, 1] for every pixel.
 
         ``seen`` is bool, (batch, 1, y, x); ``translated`` counts only if ``inputs`` names it.
         """

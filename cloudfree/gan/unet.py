@@ -19,7 +19,7 @@ class UnetGenerator(nn.Module):
     """
 
     def __init__(
-        self, bands_in: int = 1, bands_out: int = 3, width: int = 64, dropout: float = 0.5
+        self, bands_in: int, bands_out: int, width: int = 64, dropout: float = 0.5
     ) -> None:
         super().__init__()
         channels = [width * min(2**level, 8) for level in range(DEPTH)]

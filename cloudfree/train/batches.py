@@ -18,7 +18,7 @@ from cloudfree.types import BoolArray, Float32Array
 NODATA = -1.0
 """What pictures and radar hold where a window juts out of its scene."""
 LUMINANCE = (0.299, 0.587, 0.114)
-"""ITU-R BT.601, the weights of the grey pictures."""
+"""ITU-R BT.601, the weights of red, green and blue in the grey pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Batch:
     """Patches; all tensors are (patch, band, y, x)."""
 
     radar: Tensor
-    """One standardised channel."""
+    """Standardised; one channel or two."""
     truth: Tensor
     """Clear picture."""
     valid: Tensor
@@ -109,9 +109,10 @@ class PatchSource:
             return np.ascontiguousarray(patch).astype(np.float32)
 
         radar, truth = take(pair.radar), take(pair.optical)
-        gain = 1 + self.settings.radar_gain * rng.uniform(-1, 1)
-        radar = radar * gain + self.settings.radar_offset * rng.uniform(-1, 1)
-        radar = np.clip(radar, -1, 1).astype(np.float32)
+        gain, offset = rng.uniform(-1, 1, (2, len(radar), 1, 1))
+        radar = radar * (1 + self.settings.radar_gain * gain).astype(np.float32)
+        radar = radar + (self.settings.radar_offset * offset).astype(np.float32)
+        radar = np.clip(radar, -1, 1)
         low_dn, high_dn = pair.low_dn, pair.high_dn
         if self.clouds is not None:
             most = self.settings.stretch
@@ -119,12 +120,13 @@ class PatchSource:
         valid = np.ones((1, side, side), bool)
         if rng.random() < self.settings.wedge_share:
             valid = draw_wedge(side, rng)
-        radar[~valid] = NODATA
+        radar[np.broadcast_to(~valid, radar.shape)] = NODATA
         truth[np.broadcast_to(~valid, truth.shape)] = NODATA
         nothing = np.zeros((0, side, side), np.float32)
         if self.clouds is None:
             return radar, truth, valid, nothing, nothing.astype(bool), nothing
-        sky = make_sky((side, side), 3, self.clouds, self.library, seed=seed, index=index)
+        n_bands = len(truth)
+        sky = make_sky((side, side), n_bands, self.clouds, self.library, seed=seed, index=index)
         cloudy = lay_sky(truth, sky, low_dn, high_dn)
         cloudy[np.broadcast_to(~valid, cloudy.shape)] = NODATA
         limit = self.settings.missed_alpha * rng.random() ** 2
@@ -185,7 +187,7 @@ def hide_untaught(candidate: Tensor, batch: Batch) -> Tensor:
     only luminance, the candidate is reduced to its own.
     """
     if not bool(batch.has_colour.all()):
-        weights = torch.tensor(LUMINANCE, device=candidate.device).view(1, 3, 1, 1)
+        weights = torch.tensor(LUMINANCE, device=candidate.device).view(1, -1, 1, 1)
         grey = (candidate * weights).sum(1, keepdim=True).expand_as(candidate)
         candidate = torch.where(batch.has_colour, candidate, grey)
     if not bool(batch.valid.all()):

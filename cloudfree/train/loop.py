@@ -21,14 +21,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cloudfree.errors import RequestError
-from cloudfree.gan import Discriminator, build_generator, init_weights
-from cloudfree.gan.removal import BANDS_OF, CloudRemoval
+from cloudfree.gan import Discriminator, init_weights
+from cloudfree.gan.removal import count_inputs
 from cloudfree.train.averaging import AveragedGenerator
 from cloudfree.train.baselines import fill_without_network
 from cloudfree.train.batches import Batch, PatchSource, hide_untaught
 from cloudfree.train.curves import Curve, open_board
 from cloudfree.train.losses import adversarial_loss, generator_loss
-from cloudfree.train.scoring import Scores, Window, score
+from cloudfree.train.networks import apply, build_network, make_condition, network_inputs
+from cloudfree.train.scoring import Scores, Window, join, score
 from cloudfree.train.settings import TrainSettings
 from cloudfree.train.sheets import write_sheet
 
@@ -64,8 +65,9 @@ class Trainer:
         torch.manual_seed(s.optimiser.seed)
         self.generator = self.fabric.to_device(build_network(s))
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        condition = sum(BANDS_OF[name] for name in network_inputs(s))
-        self.discriminator = Discriminator(condition, 3, s.loss.discriminator_width)
+        condition = count_inputs(network_inputs(s), s.channels)
+        bands = len(s.channels.bands)
+        self.discriminator = Discriminator(condition, bands, s.loss.discriminator_width)
         init_weights(self.discriminator)
         self.discriminator.to(self.fabric.device)
         self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -121,7 +123,7 @@ class Trainer:
         batch = self.draw(0)
         layers = (batch.radar, batch.cloudy, 2 * batch.made.float() - 1, batch.truth)
         columns = [layer for layer in layers if layer.shape[1]]
-        write_sheet(self.folder / "batch.png", columns)
+        write_sheet(self.folder / "batch.png", columns, self.settings.channels.bands)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """Update the discriminator, then the generator (eq. 5); return the unweighted losses."""
@@ -201,7 +203,8 @@ class Trainer:
         log.info("step %d: %s", self.step, {name: round(v, 3) for name, v in named.items()})
         if self.windows:
             chosen = list(self.windows[:: max(1, len(self.windows) // SHEET_ROWS)])[:SHEET_ROWS]
-            write_sheet(self.folder / f"sheet_{self.step:07d}.png", self.lay_out(chosen))
+            sheet = self.folder / f"sheet_{self.step:07d}.png"
+            write_sheet(sheet, self.lay_out(chosen), self.settings.channels.bands)
         if mean > self.best or not self.windows:
             self.best = mean
             self.keep(self.folder / "best.safetensors", scores)
@@ -269,8 +272,14 @@ class Trainer:
     def load(self) -> None:
         """Go on from ``last.pt``."""
         state = torch.load(self.folder / "last.pt", map_location="cpu", weights_only=True)
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+        except (RuntimeError, ValueError):
+            raise RequestError(
+                f"{self.folder} holds a training of other networks than these settings name. "
+                "Give another --out, or the settings that it began with"
+            ) from None
         self.step, self.best = state["step"], state["best"]
         log.info("going on from step %d in %s", self.step, self.folder)
 
@@ -282,49 +291,6 @@ class Trainer:
             "generator_adam": self.generator_adam,
             "discriminator_adam": self.discriminator_adam,
         }
-
-
-def network_inputs(settings: TrainSettings) -> tuple[str, ...]:
-    """Return the kinds of input the task's generator sees."""
-    return ("radar",) if settings.task == "sar2opt" else settings.generator.inputs
-
-
-def build_network(settings: TrainSettings) -> nn.Module:
-    """Return GAN1's generator, or GAN2's with what it is given, at its first weights."""
-    chosen = settings.generator
-    generator = build_generator(
-        chosen.network,  # type: ignore[arg-type]
-        bands_in=sum(BANDS_OF[name] for name in network_inputs(settings)),
-        bands_out=3,
-        width=chosen.width,
-        dropout=chosen.dropout,
-    )
-    init_weights(generator)
-    if settings.task == "sar2opt":
-        return generator
-    if chosen.residual:
-        assert isinstance(generator.last, nn.ConvTranspose2d)
-        nn.init.zeros_(generator.last.weight)  # the answer starts as the filled picture
-    return CloudRemoval(generator, chosen.inputs, chosen.fill, residual=chosen.residual)  # type: ignore[arg-type]
-
-
-def apply(network: nn.Module, batch: Batch) -> Tensor:
-    """Return the network's pictures for a batch."""
-    if isinstance(network, CloudRemoval):
-        seen = batch.valid & ~batch.made
-        picture: Tensor = network(batch.cloudy, seen, batch.radar, batch.translated)
-    else:
-        picture = network(batch.radar.contiguous(memory_format=torch.channels_last))
-    return picture
-
-
-def make_condition(network: nn.Module, batch: Batch) -> Tensor:
-    """Return what the discriminator judges a picture by: the generator's own input."""
-    if not isinstance(network, CloudRemoval):
-        return batch.radar
-    seen = batch.valid & ~batch.made
-    filled = network.fill_in(batch.cloudy, seen, batch.radar, batch.translated)
-    return network.join(filled, batch.cloudy, seen, batch.radar, batch.translated)
 
 
 def has_bf16(device: str) -> bool:
@@ -340,23 +306,3 @@ def set_rate(adam: torch.optim.Optimizer, settings: TrainSettings, step: int) ->
     left = (o.steps - step) / max(o.steps * (1 - o.constant_share), 1)
     for group in adam.param_groups:
         group["lr"] = o.learning_rate * min(1.0, left)
-
-
-def join(windows: Sequence[Window]) -> Batch:
-    """Return validation windows as a batch."""
-    radar = torch.stack([window.radar for window in windows])
-    nothing = torch.zeros(len(windows), 0, *radar.shape[2:])
-
-    def stack(layers: list[Tensor | None]) -> Tensor:
-        given = [layer for layer in layers if layer is not None]
-        return torch.stack(given) if given else nothing
-
-    return Batch(
-        radar=radar,
-        truth=torch.stack([window.truth for window in windows]),
-        valid=torch.ones_like(radar, dtype=torch.bool),
-        has_colour=torch.ones(len(windows), 1, 1, 1, dtype=torch.bool),
-        cloudy=stack([window.cloudy for window in windows]),
-        made=stack([window.made for window in windows]).bool(),
-        translated=stack([window.translated for window in windows]),
-    )

@@ -1,7 +1,7 @@
 """Pairs of radar and optical pictures: what they are, how they are scaled, split and cut.
 
-Optical pictures are in [-1, 1]; the radar is one standardised channel, (dB - mean) / (2.5 std) of
-its scene, clipped to [-1, 1]. ``train.readers`` reads them.
+Optical pictures are in [-1, 1]; each channel of the radar is standardised, (dB - mean) / (2.5 std)
+of its scene, clipped to [-1, 1]. ``train.readers`` reads them, in the channels that are asked for.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cloudfree.contract import Channels
 from cloudfree.errors import RequestError
 from cloudfree.types import AnyArray, BoolArray, Float32Array
 
@@ -32,15 +34,15 @@ class Pair:
     kind: str
     """``sen12``, ``sen12-grey``, ``s1s2-1024``, ``patches`` or ``sen12mscr``."""
     radar: Half
-    """(1, y, x)."""
+    """(channel, y, x)."""
     optical: Half
-    """(3, y, x): red, green, blue."""
+    """(band, y, x)."""
     low_dn: Float32Array
-    """(3,): what -1 shows."""
+    """(band,): what -1 shows."""
     high_dn: Float32Array
-    """(3,): what 1 shows."""
+    """(band,): what 1 shows."""
     cloudy: Half | None = None
-    """(3, y, x): the picture under real cloud, where the set has one."""
+    """(band, y, x): the picture under real cloud, where the set has one."""
     made: BoolArray | None = None
     """(y, x): True under that cloud."""
     place: str = ""
@@ -50,6 +52,28 @@ class Pair:
     def has_colour(self) -> bool:
         """False where the optical picture is luminance only."""
         return self.kind != "sen12-grey"
+
+
+class Picked(NamedTuple):
+    """Where the asked channels are in what a set or a file has."""
+
+    bands: list[int]
+    radar: list[int]
+
+
+def pick_channels(channels: Channels, bands: Sequence[str], polarizations: Sequence[str]) -> Picked:
+    """Return where the asked channels are; ValueError where there is not all of them."""
+    lacking = [band for band in channels.bands if band not in bands]
+    if lacking:
+        raise ValueError(f"lacks {', '.join(lacking)}, has {', '.join(bands)}")
+    chosen = channels.choose_polarizations(polarizations)
+    if chosen is None:
+        has = " and ".join(name.upper() for name in polarizations)
+        raise ValueError(f"lacks {channels.radar_wanted}, has {has}")
+    return Picked(
+        bands=[bands.index(band) for band in channels.bands],
+        radar=[polarizations.index(name) for name in chosen],
+    )
 
 
 class LeakageError(RequestError):

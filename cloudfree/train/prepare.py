@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from cloudfree.config import build
+from cloudfree.contract import Channels
 from cloudfree.errors import RequestError
 from cloudfree.train.baselines import ColourRegression, fill_without_network, mean_colour
 from cloudfree.train.batches import PatchSource
-from cloudfree.train.loop import Trainer, build_network, join
+from cloudfree.train.loop import Trainer
+from cloudfree.train.networks import build_network
 from cloudfree.train.pairs import Half, Pair, check_leakage, cut_windows, split_folds
 from cloudfree.train.readers import read_clouds, read_pairs
-from cloudfree.train.scoring import Scores, Window, make_windows, score
+from cloudfree.train.scoring import Scores, Window, join, make_windows, score
 from cloudfree.train.settings import TrainSettings
 
 log = logging.getLogger(__name__)
@@ -49,13 +52,13 @@ def read_split(folders: Sequence[Path], settings: TrainSettings) -> tuple[list[P
     """
     training: list[Pair] = []
     validation: list[Pair] = []
+    read = partial(read_pairs, channels=settings.channels, on_problem=settings.patches.on_problem)
     for folder in folders:
         if not (folder / "train").is_dir():
             raise RequestError(f"no folder train in {folder}. Give folders with train (and val).")
-        on_problem = settings.patches.on_problem
-        training += read_pairs(folder / "train", on_problem=on_problem)[0]
+        training += read(folder / "train")[0]
         if (folder / "val").is_dir():
-            validation += read_pairs(folder / "val", on_problem=on_problem)[0]
+            validation += read(folder / "val")[0]
     check_leakage(training, validation)
     if settings.folds.count:
         left_out = split_folds(training, settings.folds.count)[settings.folds.without]
@@ -81,7 +84,7 @@ def prepare(
     """
     training, validation = read_split(folders, settings)
     validation = cut_windows(validation, 256)
-    library = read_clouds(clouds) if clouds else []
+    library = read_clouds(clouds, settings.channels.bands) if clouds else []
     sky = settings.clouds if settings.task == "cloud_removal" else None
     shares = settings.patches
     if sky is not None and shares.grey_share == 0:
@@ -90,7 +93,7 @@ def prepare(
     known = cut_windows(coloured[:: max(1, len(coloured) // KNOWN_PAIRS)], 256)[:KNOWN_WINDOWS]
     translated = None
     if sky is not None and "translated" in settings.generator.inputs:
-        ready = [load_translator(path) for path in translators]
+        ready = [load_translator(path, settings.channels) for path in translators]
         translated = translate_unseen([*training, *validation, *known], ready)
     source = PatchSource(training, shares, translated=translated, clouds=sky, library=library)
     windows = make_windows(validation, clouds=sky, library=library, translated=translated)
@@ -120,12 +123,20 @@ def write_baselines(trainer: Trainer) -> None:
     (out / "baselines.json").write_text(json.dumps(baselines, indent=1), encoding="utf-8")
 
 
-def load_translator(path: Path) -> Translator:
-    """Return a GAN1 that a training kept (``best.safetensors``), in eval mode."""
+def load_translator(path: Path, channels: Channels) -> Translator:
+    """Return a GAN1 that a training kept (``best.safetensors``), in eval mode.
+
+    RequestError unless it is of these channels.
+    """
     with safe_open(path, framework="pt") as file:
         facts = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     settings = build(TrainSettings, json.loads(facts["settings"]), str(path))
+    if settings.channels != channels:
+        raise RequestError(
+            f"the translator {path} is of {settings.channels}; this training is of {channels}. "
+            "Give one of the same [channels]"
+        )
     network = build_network(settings)
     network.load_state_dict(weights)
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,12 +1,14 @@
 """Readers of every layout of pairs that the project knows.
 
-They are told apart by what is in the folder:
+Each gives the channels that are asked for, or says what it has. They are told apart by what is in
+the folder:
 
-* ``ROIs*/s1_N/*.png`` with ``s2_N``: SEN1-2 as published; one ROI and N is one scene.
-* ``SCENE/s1/*`` with ``s2/*``: larger pairs (colour: VH amplitude and known DN) or pairs with only
-  luminance (grey).
-* ``SCENE/*.npz``: what ``cloudfree patches`` cuts.
-* ``*_s1.tif`` with ``*_s2_cloudy.tif``, ``*_s2_clear.tif``, ``*_mask.tif``: SEN12MS-CR triplets.
+* ``ROIs*/s1_N/*.png`` with ``s2_N``: SEN1-2 as published, VV and RGB; one ROI and N is one scene.
+* ``SCENE/s1/*`` with ``s2/*``: larger pairs (VH amplitude and RGB of known DN) or pairs of SEN1-2
+  with only luminance (grey).
+* ``SCENE/*.npz``: what ``cloudfree patches`` cuts, of whatever bands and polarisations.
+* ``*_s1.tif`` with ``*_s2_cloudy.tif``, ``*_s2_clear.tif``, ``*_mask.tif``: SEN12MS-CR triplets, of
+  all 13 bands, VV and VH.
 """
 
 from __future__ import annotations
@@ -20,9 +22,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from cloudfree.bands import BANDS, RGB
 from cloudfree.clouds import Cloud, clip_cloud
+from cloudfree.contract import POLARIZATIONS, Channels
 from cloudfree.errors import RequestError
-from cloudfree.train.pairs import Pair, standardise, stretch
+from cloudfree.train.pairs import Pair, Picked, pick_channels, standardise, stretch
+from cloudfree.train.patch_files import read_patch
 from cloudfree.types import AnyArray, Float32Array
 
 log = logging.getLogger(__name__)
@@ -36,12 +41,8 @@ AMPLITUDE_TO_DB = -52.0
 UNKNOWN_LOW_DN, UNKNOWN_HIGH_DN = 500.0, 3000.0
 """Stands for the DN of -1 and 1 where a scene's stretch is unknown: to lay clouds on a picture, and
 to show a patch whose scene was not kept."""
-PICTURE = ("B04", "B03", "B02")
-"""The picture's channels, in order."""
-RGB_BANDS = (4, 3, 2)
-"""B04, B03, B02 in a SEN12MS-CR file, counted from 1."""
-PATCH_LAYERS = ("optical", "radar", "bands", "low_dn", "high_dn", "scene", "place")
-"""What is used of a file that ``cloudfree patches`` wrote."""
+CLOUD_BANDS = ("B02", "B03", "B04")
+"""In the files of clouds, in order."""
 
 
 class Problem(NamedTuple):
@@ -51,15 +52,18 @@ class Problem(NamedTuple):
     reason: str
 
 
-def read_pairs(folder: Path, *, on_problem: str = "skip") -> tuple[list[Pair], list[Problem]]:
+def read_pairs(
+    folder: Path, channels: Channels, *, on_problem: str = "skip"
+) -> tuple[list[Pair], list[Problem]]:
     """Return all pairs below ``folder`` in a fixed order, and the files that cannot be used.
 
-    Missing partners, broken files and unequal sizes are problems; with ``on_problem="refuse"``
-    they are a RequestError that names the first of them.
+    Pictures and radar are of ``channels``, which name their bands; RequestError where the set has
+    not all of them. Missing partners, broken files and unequal sizes are problems; with
+    ``on_problem="refuse"`` they are a RequestError that names the first of them.
     """
     problems: list[Problem] = []
     reader = _find_reader(folder)
-    pairs = reader(folder, problems)
+    pairs = reader(folder, channels, problems)
     for problem in problems:
         log.warning("skipped %s: %s", problem.path, problem.reason)
     if problems and on_problem == "refuse":
@@ -68,21 +72,29 @@ def read_pairs(folder: Path, *, on_problem: str = "skip") -> tuple[list[Pair], l
             f'{problems[0].reason}. Mend them, or set on_problem = "skip".'
         )
     if not pairs:
-        raise RequestError(f"no pair in {folder} can be used; {len(problems)} files have problems")
+        first = f", first {problems[0].path}: {problems[0].reason}" if problems else ""
+        raise RequestError(
+            f"no pair in {folder} can be used; {len(problems)} files have problems{first}"
+        )
     log.info("%d pairs of %d scenes in %s", len(pairs), len({p.scene for p in pairs}), folder)
     return pairs, problems
 
 
-def read_clouds(folder: Path) -> list[Cloud]:
-    """Return the clouds of all ``*_cloudy.tif`` and ``*_clear.tif`` in ``folder``, as R, G, B.
+def read_clouds(folder: Path, bands: tuple[str, ...]) -> list[Cloud]:
+    """Return the clouds of all ``*_cloudy.tif`` and ``*_clear.tif`` in ``folder``, in these bands.
 
-    Pairs without thick cloud are left out. Files hold B02, B03, B04.
+    Pairs without thick cloud are left out. Files hold B02, B03, B04; RequestError for others.
     """
+    if not set(bands) <= set(CLOUD_BANDS):
+        raise RequestError(
+            f"the clouds in {folder} have {', '.join(CLOUD_BANDS)}; {', '.join(bands)} are wanted. "
+            "Leave out --clouds: clouds are then drawn"
+        )
+    numbers = [CLOUD_BANDS.index(band) + 1 for band in bands]
     clouds = []
     for cloudy_path in sorted(folder.glob("*_cloudy.tif")):
         clear_path = cloudy_path.with_name(cloudy_path.name.replace("_cloudy", "_clear"))
-        bands = (3, 2, 1)
-        cloud = clip_cloud(_read_tif(cloudy_path, bands), _read_tif(clear_path, bands))
+        cloud = clip_cloud(_read_tif(cloudy_path, numbers), _read_tif(clear_path, numbers))
         if cloud is not None:
             clouds.append(cloud)
     if not clouds:
@@ -90,7 +102,7 @@ def read_clouds(folder: Path) -> list[Cloud]:
     return clouds
 
 
-Reader = Callable[[Path, list[Problem]], list[Pair]]
+Reader = Callable[[Path, Channels, list[Problem]], list[Pair]]
 
 
 def _find_reader(folder: Path) -> Reader:
@@ -108,7 +120,19 @@ def _find_reader(folder: Path) -> Reader:
     )
 
 
-def _read_sen12(folder: Path, problems: list[Problem]) -> list[Pair]:
+def _pick_of_set(name: str, channels: Channels, polarization: str) -> Picked:
+    """Return where the asked channels are in a set of RGB and one polarisation."""
+    try:
+        return pick_channels(channels, RGB, (polarization,))
+    except ValueError as error:
+        raise RequestError(
+            f"{name} cannot give {channels}: it {error}. Use other pairs, such as those of "
+            "cloudfree patches, or fewer channels"
+        ) from None
+
+
+def _read_sen12(folder: Path, channels: Channels, problems: list[Problem]) -> list[Pair]:
+    picked = _pick_of_set(f"SEN1-2 in {folder}", channels, "vv")
     pairs = []
     for radar_path in sorted(folder.glob("ROIs*/s1_*/*.png")):
         season, number = radar_path.parts[-3], radar_path.parent.name.removeprefix("s1_")
@@ -125,15 +149,15 @@ def _read_sen12(folder: Path, problems: list[Problem]) -> list[Pair]:
                 scene=f"{season}_{number}",
                 kind="sen12",
                 radar=(radar / 127.5 - 1).astype(np.float16),
-                optical=(optical / 127.5 - 1).astype(np.float16),
-                low_dn=np.full(3, UNKNOWN_LOW_DN, np.float32),
-                high_dn=np.full(3, UNKNOWN_HIGH_DN, np.float32),
+                optical=(optical[picked.bands] / 127.5 - 1).astype(np.float16),
+                low_dn=np.full(len(channels.bands), UNKNOWN_LOW_DN, np.float32),
+                high_dn=np.full(len(channels.bands), UNKNOWN_HIGH_DN, np.float32),
             )
         )
     return pairs
 
 
-def _read_scene_folders(folder: Path, problems: list[Problem]) -> list[Pair]:
+def _read_scene_folders(folder: Path, channels: Channels, problems: list[Problem]) -> list[Pair]:
     pairs: list[Pair] = []
     for radar_folder in sorted(folder.glob("*/s1")):
         scene = radar_folder.parent.name
@@ -148,9 +172,17 @@ def _read_scene_folders(folder: Path, problems: list[Problem]) -> list[Pair]:
             is_grey = bool((optical[0] == optical[1]).all() and (optical[1] == optical[2]).all())
             item = (f"{scene}_{radar_path.stem}", radar, optical)
             (grey if is_grey else colour).append(item)
-        pairs.extend(_make_grey(scene, *item) for item in grey)
+        if grey:
+            _pick_of_set(f"SEN1-2 in {folder}", channels, "vv")
+            if channels.bands != RGB:
+                raise RequestError(
+                    f"the grey pairs in {folder} show the luminance of {', '.join(RGB)}; "
+                    f"{', '.join(channels.bands)} are wanted. Use other pairs"
+                )
+            pairs.extend(_make_grey(scene, *item) for item in grey)
         if colour:
-            pairs.extend(_make_scene(scene, colour))
+            picked = _pick_of_set(f"the set of larger pairs in {folder}", channels, "vh")
+            pairs.extend(_make_scene(scene, picked.bands, colour))
     return pairs
 
 
@@ -161,14 +193,17 @@ def _make_grey(scene: str, name: str, radar: AnyArray, optical: AnyArray) -> Pai
         kind="sen12-grey",
         radar=(radar / 127.5 - 1).astype(np.float16),
         optical=(optical / 127.5 - 1).astype(np.float16),
-        low_dn=np.full(3, UNKNOWN_LOW_DN, np.float32),
-        high_dn=np.full(3, UNKNOWN_HIGH_DN, np.float32),
+        low_dn=np.full(len(optical), UNKNOWN_LOW_DN, np.float32),
+        high_dn=np.full(len(optical), UNKNOWN_HIGH_DN, np.float32),
     )
 
 
-def _make_scene(scene: str, items: list[tuple[str, AnyArray, AnyArray]]) -> list[Pair]:
-    """Return one scene's pairs under one stretch and one standardisation."""
-    counts = np.concatenate([optical.reshape(3, -1) for _, _, optical in items], axis=1)
+def _make_scene(
+    scene: str, bands: list[int], items: list[tuple[str, AnyArray, AnyArray]]
+) -> list[Pair]:
+    """Return one scene's pairs under one stretch and one standardisation, in these bands."""
+    items = [(name, radar, optical[bands]) for name, radar, optical in items]
+    counts = np.concatenate([optical.reshape(len(bands), -1) for *_, optical in items], axis=1)
     low, high = (DN_PER_COUNT * np.percentile(counts, PERCENTILES, axis=1)).astype(np.float32)
     to_db = 20 * np.log10(np.maximum(np.arange(256), 1)) + AMPLITUDE_TO_DB
     seen = np.bincount(
@@ -194,15 +229,20 @@ def _make_scene(scene: str, items: list[tuple[str, AnyArray, AnyArray]]) -> list
     ]
 
 
-def _read_triplets(folder: Path, problems: list[Problem]) -> list[Pair]:
+def _read_triplets(folder: Path, channels: Channels, problems: list[Problem]) -> list[Pair]:
+    picked = pick_channels(
+        channels, list(BANDS), POLARIZATIONS
+    )  # its files have all, in this order
+    optical_numbers = [band + 1 for band in picked.bands]
+    radar_numbers = [channel + 1 for channel in picked.radar]
     pairs = []
     for radar_path in sorted(folder.glob("*_s1.tif")):
         number = radar_path.name.removesuffix("_s1.tif")
         try:
-            radar = _read_tif(radar_path, (1,))
-            cloudy = _read_tif(folder / f"{number}_s2_cloudy.tif", RGB_BANDS)
-            clear = _read_tif(folder / f"{number}_s2_clear.tif", RGB_BANDS)
-            made = _read_tif(folder / f"{number}_mask.tif", (1,))[0] > 0
+            radar = _read_tif(radar_path, radar_numbers)
+            cloudy = _read_tif(folder / f"{number}_s2_cloudy.tif", optical_numbers)
+            clear = _read_tif(folder / f"{number}_s2_clear.tif", optical_numbers)
+            made = _read_tif(folder / f"{number}_mask.tif", [1])[0] > 0
         except OSError as error:
             problems.append(Problem(radar_path, str(error)))
             continue
@@ -210,14 +250,14 @@ def _read_triplets(folder: Path, problems: list[Problem]) -> list[Pair]:
             problems.append(Problem(radar_path, "its files differ in size"))
             continue
         # One patch does not tell how its scene is stretched, and the truth must not.
-        low = np.full(3, UNKNOWN_LOW_DN, np.float32)
-        high = np.full(3, UNKNOWN_HIGH_DN, np.float32)
+        low = np.full(len(clear), UNKNOWN_LOW_DN, np.float32)
+        high = np.full(len(clear), UNKNOWN_HIGH_DN, np.float32)
         pairs.append(
             Pair(
                 name=number,
                 scene=f"sen12mscr_{number}",
                 kind="sen12mscr",
-                radar=standardise(radar).astype(np.float16),
+                radar=np.stack([standardise(channel) for channel in radar]).astype(np.float16),
                 optical=stretch(clear, low, high).astype(np.float16),
                 low_dn=low,
                 high_dn=high,
@@ -228,59 +268,14 @@ def _read_triplets(folder: Path, problems: list[Problem]) -> list[Pair]:
     return pairs
 
 
-def _read_patches(folder: Path, problems: list[Problem]) -> list[Pair]:
+def _read_patches(folder: Path, channels: Channels, problems: list[Problem]) -> list[Pair]:
     pairs = []
     for path in sorted(folder.glob("*/*.npz")):
         try:
-            pairs.append(_read_patch(path))
+            pairs.append(read_patch(path, channels))
         except (TypeError, ValueError) as error:
-            problems.append(Problem(path, f"is no patch of {', '.join(PICTURE)}: {error}"))
+            problems.append(Problem(path, f"is no patch of {channels}: {error}"))
     return pairs
-
-
-def _read_patch(path: Path) -> Pair:
-    """Return what ``cloudfree patches`` wrote; ValueError or TypeError for anything else."""
-    patch = _load_layers(path)
-    bands = [str(band) for band in patch["bands"].ravel()]
-    optical, radar = patch["optical"], patch["radar"]
-    missing = [band for band in PICTURE if band not in bands]
-    if missing:
-        raise ValueError(f"lacks {', '.join(missing)}, has {', '.join(bands)}")
-    for name, shape in (
-        ("optical", optical.shape[:1]),
-        ("low_dn", patch["low_dn"].shape),
-        ("high_dn", patch["high_dn"].shape),
-    ):
-        if shape != (len(bands),):
-            raise ValueError(f"{name} is of {shape} bands, {len(bands)} are named")
-    if optical.ndim != 3 or radar.shape != (1, *optical.shape[1:]):
-        raise ValueError(f"radar is {radar.shape}, optical {optical.shape}; one channel is used")
-    if not np.isfinite(optical).all() or not np.isfinite(radar).all():
-        raise ValueError("some pixels are not finite")
-    channels = [bands.index(band) for band in PICTURE]
-    return Pair(
-        name=f"{patch['scene']}_{path.stem}",
-        scene=str(patch["scene"]),
-        kind="patches",
-        radar=radar.astype(np.float16),
-        optical=optical[channels].astype(np.float16),
-        low_dn=patch["low_dn"][channels].astype(np.float32),
-        high_dn=patch["high_dn"][channels].astype(np.float32),
-        place=str(patch["place"]),
-    )
-
-
-def _load_layers(path: Path) -> dict[str, AnyArray]:
-    """Return the arrays of a patch; ValueError where one is missing or the file is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            layers = dict(file)
-    except Exception as error:  # of a damaged file: from zlib.error to SyntaxError
-        raise ValueError(f"it cannot be read: {' '.join(str(error).split())}") from error
-    missing = [name for name in PATCH_LAYERS if name not in layers]
-    if missing:
-        raise ValueError(f"it lacks {', '.join(missing)}")
-    return layers
 
 
 def _read_pictures(
@@ -310,15 +305,15 @@ def _read_pictures(
     return radar, optical
 
 
-def _read_tif(path: Path, bands: tuple[int, ...]) -> Float32Array:
-    """Return (band, y, x); OSError for a file that is missing or broken."""
+def _read_tif(path: Path, bands: list[int]) -> Float32Array:
+    """Return (band, y, x) of bands counted from 1; OSError for a file that is missing or broken."""
     import rasterio  # noqa: PLC0415  only some training data need it; GPU machines lack it
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
             with rasterio.open(path) as source:
-                pixels: Float32Array = source.read(list(bands)).astype(np.float32)
-        except rasterio.errors.RasterioError as error:
+                pixels: Float32Array = source.read(bands).astype(np.float32)
+        except (rasterio.errors.RasterioError, IndexError) as error:
             raise OSError(f"{path.name} cannot be read: {error}") from None
     return pixels

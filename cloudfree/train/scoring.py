@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cloudfree.clouds import Cloud, CloudSettings, lay_sky, make_sky
 from cloudfree.metrics import mae, psnr, sam, ssim
-from cloudfree.train.batches import grow
+from cloudfree.train.batches import Batch, grow
 from cloudfree.train.pairs import Half, Pair
 from cloudfree.types import BoolArray, Float32Array
 
@@ -32,11 +32,11 @@ class Window:
     group: str
     """The set it belongs to."""
     radar: Tensor
-    """(1, y, x)."""
+    """(channel, y, x)."""
     truth: Tensor
-    """(3, y, x)."""
+    """(band, y, x)."""
     cloudy: Tensor | None = None
-    """(3, y, x)."""
+    """(band, y, x)."""
     made: Tensor | None = None
     """(1, y, x): True where it may be made."""
     under_cloud: BoolArray | None = None
@@ -44,7 +44,7 @@ class Window:
     opaque: BoolArray | None = None
     """(y, x): True under drawn cloud that nothing shows through; unknown of real cloud."""
     translated: Tensor | None = None
-    """(3, y, x): GAN1's picture."""
+    """(band, y, x): GAN1's picture."""
 
 
 def make_windows(
@@ -90,10 +90,30 @@ def make_windows(
     return made_windows
 
 
+def join(windows: Sequence[Window]) -> Batch:
+    """Return validation windows as a batch."""
+    radar = torch.stack([window.radar for window in windows])
+    nothing = torch.zeros(len(windows), 0, *radar.shape[2:])
+
+    def stack(layers: list[Tensor | None]) -> Tensor:
+        given = [layer for layer in layers if layer is not None]
+        return torch.stack(given) if given else nothing
+
+    return Batch(
+        radar=radar,
+        truth=torch.stack([window.truth for window in windows]),
+        valid=torch.ones_like(radar[:, :1], dtype=torch.bool),
+        has_colour=torch.ones(len(windows), 1, 1, 1, dtype=torch.bool),
+        cloudy=stack([window.cloudy for window in windows]),
+        made=stack([window.made for window in windows]).bool(),
+        translated=stack([window.translated for window in windows]),
+    )
+
+
 def score(windows: Sequence[Window], restore: Callable[[list[Window]], Tensor]) -> Scores:
     """Return per group the mean of each figure over its pictures.
 
-    ``restore`` gives candidates (n, 3, y, x) for a few windows. PSNR has MAX = 2, the full range
+    ``restore`` gives candidates (n, band, y, x) for a few windows. PSNR has MAX = 2, the full range
     of [-1, 1]; SSIM, MAE and the spectral angle (degrees) are taken on [0, 1]. Figures that a
     picture does not have (no cloudy pixel) are left out of its mean.
     """

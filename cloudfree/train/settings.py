@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import get_args
 
+from cloudfree.bands import RGB, check_bands
 from cloudfree.clouds import CloudSettings
+from cloudfree.contract import Channels
 from cloudfree.errors import SettingsError
 from cloudfree.gan import Network
 from cloudfree.gan.fill import Fill
+from cloudfree.gan.removal import INPUTS
 from cloudfree.train.losses import Objective
 
 TASKS = ("sar2opt", "cloud_removal")
-INPUTS = ("cloudy", "observed", "translated", "radar", "made")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -24,6 +26,18 @@ def _choose(name: str, value: str, known: tuple[str, ...]) -> None:
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise SettingsError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSettings(Channels):
+    """What the networks see and make, in the words of a bundle's contract."""
+
+    bands: tuple[str, ...] = RGB
+    """Optical bands in the order of the picture's channels; pairs must have them all."""
+
+    def __post_init__(self) -> None:
+        Channels.__post_init__(self)
+        check_bands(self.bands)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +178,7 @@ class TrainSettings:
 
     task: str = "sar2opt"
     """``sar2opt`` (GAN1) or ``cloud_removal`` (GAN2)."""
+    channels: ChannelSettings = field(default_factory=ChannelSettings)
     patches: PatchSettings = field(default_factory=PatchSettings)
     folds: FoldSettings = field(default_factory=FoldSettings)
     clouds: CloudSettings = field(default_factory=CloudSettings)

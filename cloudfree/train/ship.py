@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from cloudfree.errors import BundleError
+from cloudfree.config import build
+from cloudfree.errors import BundleError, SettingsError
 from cloudfree.train.prepare import REFERENCE
-from cloudfree.train.readers import PICTURE
+from cloudfree.train.settings import GeneratorSettings, TrainSettings
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -30,15 +31,25 @@ def ship(
         f'name = "{name}"',
         f'version = "{version}"',
         'network = "gan"',
-        f"bands = {json.dumps(PICTURE)}",
     ]
     chosen = {"sar2opt": sar2opt, "cloud_removal": cloud_removal}
-    chosen_inputs = _settings("cloud_removal", cloud_removal)["generator"]
-    if chosen_inputs["fill"] == "cloud" or "observed" in chosen_inputs["inputs"]:
-        lines.append("shows_cloud = true")
     trainings = {role: file for role, file in chosen.items() if file is not None}
-    for role, file in trainings.items():
-        lines += ["", f"[{role}]", *_describe(role, _settings(role, file))]
+    settings = {role: _settings(role, file) for role, file in trainings.items()}
+    channels = settings["cloud_removal"].channels
+    for role, training in settings.items():
+        if training.channels != channels:
+            raise BundleError(
+                f"{trainings[role]} is of {training.channels}, {cloud_removal} of {channels}; "
+                "give trainings of the same [channels]"
+            )
+    lines += [
+        f"{field.name} = {json.dumps(getattr(channels, field.name))}" for field in fields(channels)
+    ]
+    removal = settings["cloud_removal"].generator
+    if removal.fill == "cloud" or "observed" in removal.inputs:
+        lines.append("shows_cloud = true")
+    for role, training in settings.items():
+        lines += ["", f"[{role}]", *_describe(role, training.generator)]
     if sar2opt is not None and sar2opt.with_name(REFERENCE).exists():
         reference = json.loads(sar2opt.with_name(REFERENCE).read_text(encoding="utf-8"))
         lines += ["", "[reference]", *(f"{key} = {value}" for key, value in reference.items())]
@@ -52,26 +63,26 @@ def ship(
     (folder / "model.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _settings(role: str, file: Path) -> dict[str, Any]:
+def _settings(role: str, file: Path) -> TrainSettings:
     """Return the settings of the training that wrote a file."""
     try:
         with safe_open(file, framework="pt") as weights:
-            settings: dict[str, Any] = json.loads(weights.metadata()["settings"])
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            table = json.loads(weights.metadata()["settings"])
+            settings = build(TrainSettings, table, str(file))
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError, SettingsError) as error:
         raise BundleError(f"{file} is not the result of a training: {error}") from None
-    if settings["task"] != role:
-        raise BundleError(f"{file} is of task {settings['task']}; give one of {role}")
+    if settings.task != role:
+        raise BundleError(f"{file} is of task {settings.task}; give one of {role}")
     return settings
 
 
-def _describe(role: str, settings: dict[str, Any]) -> list[str]:
-    chosen = settings["generator"]
-    lines = [f'generator = "{chosen["network"]}"', f"width = {chosen['width']}"]
+def _describe(role: str, chosen: GeneratorSettings) -> list[str]:
+    lines = [f'generator = "{chosen.network}"', f"width = {chosen.width}"]
     if role == "cloud_removal":
         lines += [
-            f"inputs = {json.dumps(chosen['inputs'])}",
-            f'fill = "{chosen["fill"]}"',
-            f"residual = {json.dumps(chosen['residual'])}",
+            f"inputs = {json.dumps(chosen.inputs)}",
+            f'fill = "{chosen.fill}"',
+            f"residual = {json.dumps(chosen.residual)}",
         ]
     return lines
 

@@ -26,10 +26,11 @@ def make(
     chunk_px: int = 2048,
     workers: int = 1,
     model: str = "baseline",
+    bands: tuple[str, ...] = ("B02", "B03", "B04"),
 ) -> Outcome:
     """Run with the given chunks and workers, everything else at its default."""
     tables = {
-        "grid": {"chunk_px": chunk_px},
+        "grid": {"chunk_px": chunk_px, "bands": list(bands)},
         "engine": {"workers": workers},
         "restoration": {"model": model},
     }

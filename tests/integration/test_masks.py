@@ -277,7 +277,12 @@ def test_a_day_takes_the_next_best_datatake(
     assert "2020-01-15  radar" in printed
     facts = summary(tmp_path / "out")
     assert [step["optical"] for step in facts["steps"]] == [["finland-2020-01-s2"]]
-    assert {step["time"][:10] for step in facts["left_out"]} == set(FINLAND)
+    assert [step["optical"] for step in facts["left_out"]] == [["finland-2019-12-s2"]]
+    asked_for_more = ("--optical-days", "40", "--min-seen", "0.95", "--overwrite")
+    code, _, complaint = cloudfree(*command, *asked_for_more)
+    assert code == 2
+    assert "finland-2020-01-s2 shows 93.2% of the area" in complaint
+    assert "others looked at: 2" in complaint
 
 
 def test_a_day_without_a_next_best_says_how_much_is_seen(

@@ -16,6 +16,8 @@ from affine import Affine
 
 from cloudfree import patches
 from cloudfree.config import RunSettings
+from cloudfree.contract import Channels
+from cloudfree.errors import RequestError
 from cloudfree.grid import GridPlan, origin_px
 from cloudfree.measure import PairStatistics
 from cloudfree.observe import observe
@@ -25,6 +27,7 @@ from cloudfree.synthetic import SyntheticScenes
 from cloudfree.timing import Stopwatch
 from cloudfree.train.pairs import LeakageError, check_leakage
 from cloudfree.train.readers import read_pairs
+from tests.gans import COLOUR
 from tests.integration.products import make, open_raw
 
 SIDE = 32
@@ -155,7 +158,7 @@ def test_a_model_would_see_the_same(
         at
         for at in places_inside(grid)
         if observation.masks.seen[place_of(*at, grid)].all()
-        and np.isfinite(observation.decibel[place_of(*at, grid)]).all()
+        and observation.has_radar[place_of(*at, grid)].all()
     }
     assert {lattice_at(path) for path in files} == clear
     for path in files:
@@ -214,12 +217,35 @@ def test_all_bands_of_the_run_are_kept(
         np.testing.assert_array_equal(four["low_dn"][order], three["low_dn"])
 
 
+def test_both_polarisations_are_kept_where_asked(
+    cloudfree: Cli, scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    cut(cloudfree, scenes, tmp_path / "one")
+    code, _, _ = cut(cloudfree, scenes, tmp_path / "both", "--all-polarizations")
+    assert code == 0
+    assert contents(tmp_path / "one").keys() == contents(tmp_path / "both").keys()
+    for name in contents(tmp_path / "one"):
+        one, both = (dict(np.load(tmp_path / which / name)) for which in ("one", "both"))
+        assert list(both["polarizations"]) == ["vv", "vh"]
+        assert both["radar"].shape == (2, SIDE, SIDE)
+        np.testing.assert_array_equal(both["radar"][:1], one["radar"])
+        assert np.corrcoef(both["radar"].reshape(2, -1).astype(float))[0, 1] < 0.99
+        np.testing.assert_array_equal(both["optical"], one["optical"])
+    channels = Channels(bands=("B02", "B04"), polarizations=("vh", "vv"), all_polarizations=True)
+    pairs, problems = read_pairs(tmp_path / "both", channels)
+    assert not problems
+    np.testing.assert_array_equal(pairs[-1].radar, both["radar"][::-1])
+    np.testing.assert_array_equal(pairs[-1].optical, both["optical"][[0, 2]])
+    with pytest.raises(RequestError, match="lacks VH and VV, has VV"):
+        read_pairs(tmp_path / "one", channels)
+
+
 def test_a_training_reads_them_back(
     cloudfree: Cli, scenes: SyntheticScenes, tmp_path: Path
 ) -> None:
     cut(cloudfree, scenes, tmp_path / "train")
     files = sorted((tmp_path / "train").glob("*/*.npz"))
-    pairs, problems = read_pairs(tmp_path / "train")
+    pairs, problems = read_pairs(tmp_path / "train", COLOUR)
     assert not problems
     assert len(pairs) == len(files)
     patch = np.load(files[1], allow_pickle=False)
@@ -238,7 +264,7 @@ def test_the_same_ground_at_another_time_is_a_leak(
         other.parent.mkdir(parents=True, exist_ok=True)
         np.savez(other, **{**patch, "scene": np.array("later"), "radar": -patch["radar"]})
     with pytest.raises(LeakageError, match="share the ground"):
-        check_leakage(read_pairs(tmp_path / "train")[0], read_pairs(tmp_path / "val")[0])
+        check_leakage(*(read_pairs(tmp_path / part, COLOUR)[0] for part in ("train", "val")))
 
 
 WRONG = {

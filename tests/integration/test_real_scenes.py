@@ -92,7 +92,7 @@ def test_small_places(
     cube = open_raw(tmp_path / "out")
     facts = summary(tmp_path / "out")
     assert cube.sizes["time"] == steps
-    assert {step["polarization"] for step in facts["steps"]} == {polarization.lower()}
+    assert {tuple(step["polarizations"]) for step in facts["steps"]} == {(polarization.lower(),)}
     assert (cube.source == 3).sum() == 0
     for step, described in enumerate(facts["steps"]):
         scene = described["optical"][0]

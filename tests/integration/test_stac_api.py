@@ -18,6 +18,7 @@ from cloudfree import catalog
 from cloudfree.aoi import read_aoi
 from cloudfree.config import CatalogSettings, SceneSettings
 from cloudfree.errors import CatalogError
+from cloudfree.providers import find_sources
 from cloudfree.scenes import parse_period
 from cloudfree.synthetic import SyntheticScenes
 from tests.integration.products import assert_same_pixels, make, open_raw
@@ -67,7 +68,7 @@ def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
 
 def test_search_finds_what_lies_in_the_area(api: str, scenes: SyntheticScenes) -> None:
     items = catalog.search(
-        api,
+        find_sources(CatalogSettings(), api),
         area=read_aoi(scenes.aoi).geometry,
         period=parse_period(scenes.date),
         catalog=CatalogSettings(),
@@ -77,13 +78,17 @@ def test_search_finds_what_lies_in_the_area(api: str, scenes: SyntheticScenes) -
     assert "far-away" not in {item["id"] for item in items}
 
 
-def test_a_collection_the_server_lacks_is_named(api: str, scenes: SyntheticScenes) -> None:
+def test_a_collection_the_server_lacks_is_named(
+    api: str, scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    table = tmp_path / "mine.toml"
+    table.write_text('[[optical]]\nid = "landsat"\nlevel = "L2A"\noffset = "asset"\n')
     with pytest.raises(CatalogError, match="has none of the collections landsat"):
         catalog.search(
-            api,
+            find_sources(CatalogSettings(provider=str(table)), api),
             area=read_aoi(scenes.aoi).geometry,
             period=parse_period(scenes.date),
-            catalog=CatalogSettings(optical_collections=("landsat",)),
+            catalog=CatalogSettings(),
             scenes=SceneSettings(),
         )
 

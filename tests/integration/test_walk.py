@@ -21,6 +21,7 @@ import shapely
 import xarray as xr
 from rio_cogeo.cogeo import cog_validate
 
+from cloudfree.contract import Channels
 from cloudfree.synthetic import SyntheticScenes
 from tests.gans import write_tiny_gans
 from tests.integration.products import (
@@ -278,6 +279,8 @@ def test_in_an_overlap_what_any_tile_saw_is_seen(scenes: SyntheticScenes, tmp_pa
     cloudy = next(i for i in collection["features"] if i["collection"] == "sentinel-2-l2a")
     clear = json.loads(json.dumps(cloudy))
     clear["id"] = cloudy["id"] + "-z"  # after the cloudy tile in the fixed order
+    cloudy["properties"]["grid:code"] = "MGRS-33TUN"
+    clear["properties"]["grid:code"] = "MGRS-33TVN"
     clear["assets"] = {
         name: {**asset, "href": f"./clear_{name}.tif"}
         for name, asset in cloudy["assets"].items()
@@ -310,6 +313,72 @@ def test_gans_run_in_the_walk_and_any_cutting_gives_the_same_bits(
     assert (whole.source == 2).sum() > 10_000
     assert summary(tmp_path / "whole")["model"] == "tiny 1"
     assert_same_pixels(whole, open_raw(tmp_path / "cut"))
+
+
+FOUR = Channels(bands=("B08", "B04", "B02", "B03"), all_polarizations=True)
+
+
+def test_gans_of_four_bands_and_both_polarisations_run_in_the_walk(
+    scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    """Whatever the order of the product's bands; VH counts as much as VV, and both are recorded."""
+    tiny = str(write_tiny_gans(tmp_path / "tiny", channels=FOUR, inputs=("cloudy", "radar")))
+    folder = tmp_path / "scenes"
+    shutil.copytree(scenes.items.parent, folder)
+    request = {"aoi": scenes.aoi, "date": scenes.date, "stac": folder / "items.json", "model": tiny}
+    make(tmp_path / "whole", bands=("B02", "B03", "B04", "B08"), **request)
+    make(tmp_path / "cut", bands=("B08", "B04", "B02", "B03"), chunk_px=256, **request)
+    whole, cut = open_raw(tmp_path / "whole"), open_raw(tmp_path / "cut")
+    made = (whole.source == 2).to_numpy()[0]
+    assert made.sum() > 10_000
+    np.testing.assert_array_equal(whole.source, cut.source)
+    np.testing.assert_array_equal(whole.reflectance, cut.reflectance[:, [2, 3, 1, 0]])
+    facts = summary(tmp_path / "whole")
+    assert facts["steps"][0]["polarizations"] == ["vv", "vh"]
+    radar = facts["statistics"][0]["statistics"]["radar"]
+    assert len(radar["mean_db"]) == len(radar["std_db"]) == 2
+    assert radar["mean_db"][0] > radar["mean_db"][1]
+
+    with rasterio.open(folder / "vh.tif") as file:
+        power, profile = file.read(1), file.profile
+    hole = np.s_[250:300, 350:450]
+    power[hole] = profile["nodata"]
+    with rasterio.open(folder / "vh.tif", "w", **profile) as file:
+        file.write(power, 1)
+    make(tmp_path / "hole", bands=("B02", "B03", "B04", "B08"), **request)
+    source = open_raw(tmp_path / "hole").source.to_numpy()[0]
+    missing = read_exactly(folder / "vh.tif", whole) == profile["nodata"]
+    lost = made & missing & (source == 3)
+    assert lost.sum() > 0.9 * (made & missing).sum() > 1000
+
+
+def test_a_plan_says_both_polarisations_or_what_is_lacking(
+    scenes: SyntheticScenes, tmp_path: Path, cloudfree: Callable[..., tuple[int, str, str]]
+) -> None:
+    tiny = write_tiny_gans(tmp_path / "tiny", channels=FOUR, inputs=("cloudy", "radar"))
+    collection = json.loads(scenes.items.read_text())
+    command = ["plan", "--aoi", scenes.aoi, "--date", scenes.date, "--model", tiny]
+    bands = ["--bands", ",".join(FOUR.bands)]
+    code, printed, _ = cloudfree(*command, "--stac", scenes.items, *bands)
+    assert code == 0
+    assert "(VV and VH, 17.2 h before)" in printed
+    plans = [
+        json.loads(cloudfree(*command, "--stac", scenes.items, *bands, "--json", *more)[1])
+        for more in ([], ["--model", "baseline"])
+    ]
+    both, one = (plan["read_bytes"] for plan in plans)
+    assert both * (2 * 4 + 1 + 4) == one * (2 * 4 + 1 + 4 + 4)  # two a band, one for SCL
+    for item in collection["features"]:
+        item["assets"].pop("vh", None)
+    (tmp_path / "items.json").write_text(json.dumps(collection))
+    for stac, more, hint in (
+        (tmp_path / "items.json", bands, "no radar scene of sentinel-1-rtc with VV and VH within"),
+        (scenes.items, [], "restores bands B08, B04, B02, B03; the run asks for B02, B03, B04"),
+    ):
+        code, _, complaint = cloudfree(*command, "--stac", stac, *more)
+        assert code == 2
+        (line,) = complaint.strip().splitlines()
+        assert hint in line
 
 
 def test_a_bundle_that_was_replaced_is_loaded_anew(scenes: SyntheticScenes, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudfree.config import MaskSettings
+from cloudfree.harmonisation import find_offset
 from cloudfree.masks import (
     CLOUDY,
     DEFECTIVE,
@@ -18,14 +19,16 @@ from cloudfree.masks import (
     hidden_pixels,
     reach_px,
 )
+from cloudfree.providers import OpticalCollection
 from cloudfree.radiometry import (
     OpticalStatistics,
     from_picture,
     harmonise,
-    offset_dn,
     to_decibel,
     to_picture,
 )
+
+COLLECTION = OpticalCollection(id="sentinel-2-l2a", level="L2A", offset="baseline")
 
 
 @settings(max_examples=80, deadline=None)
@@ -144,7 +147,9 @@ def test_a_picture_and_back_is_the_number_within_its_limits(
 def test_a_valid_pixel_is_its_number_with_the_offset_but_at_least_1(
     major: int, minor: int, dn: int
 ) -> None:
-    offset = offset_dn(f"{major:02d}.{minor:02d}")
+    baseline = {"s2:processing_baseline": f"{major:02d}.{minor:02d}"}
+    offset = find_offset(COLLECTION, baseline, {}).dn
+    assert offset is not None
     assert offset == (-1000 if major >= 4 else 0)
     numbers = harmonise(np.full((2, 1, 3), dn, np.uint16), np.ones((1, 3), bool), offset)
     assert (numbers == max(1, dn + offset)).all()

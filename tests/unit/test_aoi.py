@@ -98,7 +98,7 @@ def polygon(*corners: tuple[Any, ...]) -> dict[str, Any]:
         (polygon((10, 47), (11, 48), (11, 47), (10, 48), (10, 47)), "not valid"),
         (polygon((10, 47), (11, 48), (12, 49), (10, 47)), "not valid"),
         (mapping(shapely.box(600_000, 5_200_000, 601_000, 5_201_000)), "not longitude"),
-        (mapping(shapely.box(179, 60, 181, 61)), "not longitude"),
+        (mapping(shapely.box(359, 60, 361, 61)), "not longitude"),
     ],
 )
 def test_a_wrong_area_is_refused_in_one_line(tmp_path: Path, document: Any, found: str) -> None:
@@ -118,3 +118,22 @@ def test_a_file_that_is_missing_or_not_json_is_refused_in_one_line(
     with pytest.raises(AoiError, match="Give a GeoJSON file") as caught:
         read_aoi(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        shapely.box(179.5, -17, 180.25, -16),
+        shapely.box(-180.5, -17, -179.75, -16),
+        shapely.Polygon([(179.5, -17), (-179.75, -17), (-179.75, -16), (179.5, -16)]),
+        shapely.union_all(
+            [shapely.box(179.5, -17, 180, -16), shapely.box(-180, -17, -179.75, -16)]
+        ),
+    ],
+)
+def test_an_area_across_the_antimeridian_is_cut_there(
+    tmp_path: Path, drawn: shapely.Geometry
+) -> None:
+    aoi = read_aoi(write(tmp_path, mapping(drawn)))
+    east, west = shapely.box(179.5, -17, 180, -16), shapely.box(-180, -17, -179.75, -16)
+    assert aoi.geometry.equals(shapely.union_all([east, west]))

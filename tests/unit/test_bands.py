@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloudfree.bands import BANDS, RGB, SCENE_CLASSIFICATION, find_asset_key
+from cloudfree.bands import BANDS, RGB, SCENE_CLASSIFICATION, choose_shown, find_asset_key
 
 PLANETARY = ("AOT", "B02", "B03", "B04", "B8A", "SCL", "visual")
 EARTH_SEARCH = ("aot", "blue", "green", "nir", "nir08", "red", "red-jp2", "scl")
@@ -36,3 +36,18 @@ def test_no_two_bands_share_a_name() -> None:
 
 def test_true_colour_is_red_green_blue() -> None:
     assert [BANDS[name].common_name for name in RGB] == ["red", "green", "blue"]
+
+
+@pytest.mark.parametrize(
+    ("bands", "shown"),
+    [
+        (("B02", "B08", "B04", "B03"), [2, 3, 0]),
+        (("B12", "B11", "B8A", "B04"), [0, 1, 2]),
+        (("B08", "B04"), [0, 1, 1]),
+        (("B08",), [0, 0, 0]),
+    ],
+)
+def test_pictures_are_shown_in_true_colour_or_their_first_bands(
+    bands: tuple[str, ...], shown: list[int]
+) -> None:
+    assert choose_shown(bands) == shown

@@ -65,6 +65,11 @@ def test_a_window_does_not_depend_on_the_others_of_its_batch(index: int) -> None
     np.testing.assert_array_equal(together[part], alone)
 
 
+def test_a_second_channel_of_radar_is_refused() -> None:
+    with pytest.raises(ValueError, match="one channel of radar, not 2"):
+        MODEL.fit(OPTICAL, RADAR.repeat(2, axis=1), MASKS)
+
+
 def test_it_is_fitted_to_scenes() -> None:
     assert isinstance(MODEL, SceneFitted)
     assert MODEL.fitted([[1.0, 2.0]]).coefficients == ((1.0, 2.0),)

@@ -60,6 +60,7 @@ def test_weights_with_another_hash_are_refused(tmp_path: Path) -> None:
         (TOML.replace('"baseline"', '"oracle"'), "oracle.*runs"),
         (TOML + "strides = 3\n", "strides.*nearest.*stride_px"),
         (TOML + "window_px = 100\n", "multiples of 8"),
+        (TOML + 'bands = ["B04", "green"]\n', "bands are B04, green; give different ones of B01"),
         (TOML + 'window_px = "big"\n', "type int"),
         ('network = "baseline"\n', "missing.*name, .*version"),
         ("name = ", "not valid TOML"),
@@ -71,6 +72,14 @@ def test_a_bundle_that_is_damaged_is_refused_in_one_line(
     with pytest.raises(BundleError, match=words) as caught:
         open_bundle(write(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+def test_the_baseline_refuses_a_second_channel_of_radar(tmp_path: Path) -> None:
+    bundle = open_bundle(write(tmp_path, TOML + "all_polarizations = true\n"))
+    with pytest.raises(BundleError, match="asks for VV and VH; network baseline takes one channel"):
+        bundle.load()
+    one = open_bundle(write(tmp_path, TOML + 'polarizations = ["vh"]\nall_polarizations = true\n'))
+    assert one.load().contract.radar_channels == 1
 
 
 @pytest.mark.parametrize("name", ["basline", "", "/nowhere/at/all"])

@@ -14,6 +14,7 @@ from shapely.geometry import mapping
 from cloudfree.catalog import read_scenes, search, widen
 from cloudfree.config import CatalogSettings, SceneSettings
 from cloudfree.errors import CatalogError
+from cloudfree.providers import find_sources
 from cloudfree.scenes import parse_period
 
 AREA = shapely.box(10.0, 47.0, 10.4, 47.2)
@@ -51,7 +52,7 @@ def write(folder: Path, *items: dict[str, Any]) -> Path:
 
 def ask(path: Path | str, date: str = "2024-06-15", **scenes: Any) -> list[dict[str, Any]]:
     return search(
-        str(path),
+        find_sources(CatalogSettings(), str(path)),
         area=AREA,
         period=parse_period(date),
         catalog=CatalogSettings(),
@@ -148,7 +149,7 @@ def test_a_static_catalog_is_walked_to_its_items(tmp_path: Path, folder: str) ->
     assert found["id"] == "near"
     expected = tmp_path / folder / "sentinel-2-l2a" / "near" / "B04.tif"
     assert found["assets"]["B04"]["href"] == str(expected)
-    (scene,) = read_scenes([found])
+    (scene,) = read_scenes([found], find_sources(CatalogSettings(), "items.json"))
     assert scene.href("B04") == str(expected)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cloudfree.contract import Contract, Weights
+from cloudfree.contract import Channels, Contract, Weights
 from cloudfree.errors import SettingsError
 
 
@@ -18,11 +18,23 @@ from cloudfree.errors import SettingsError
         {"window_px": 128, "stride_px": 136},
         {"polarizations": ()},
         {"polarizations": ("vv", "hh")},
+        {"polarizations": ("vv", "vv")},
+        {"bands": ("B04", "red")},
+        {"bands": ("B04", "B04")},
     ],
 )
 def test_a_contract_that_cannot_be_kept_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         Contract(name="m", version="1", network="baseline", **wrong)
+
+
+def test_one_polarisation_is_the_best_there_is_and_all_are_all_or_none() -> None:
+    one, both = (Channels(polarizations=("vh", "vv"), all_polarizations=a) for a in (False, True))
+    assert (one.radar_channels, both.radar_channels) == (1, 2)
+    assert one.choose_polarizations(["vv", "vh"]) == ("vh",)
+    assert one.choose_polarizations(["vv"]) == ("vv",)
+    assert both.choose_polarizations(["vv", "vh", "hh"]) == ("vh", "vv")
+    assert both.choose_polarizations(["vv"]) is one.choose_polarizations(["hh"]) is None
 
 
 def test_a_stride_as_long_as_the_window_is_allowed() -> None:

@@ -17,6 +17,8 @@ from cloudfree.detectors import (
     needs_detector,
 )
 from cloudfree.errors import NoSceneError, SettingsError
+from cloudfree.harmonisation import Offset
+from cloudfree.scenes import Scene
 from cloudfree.types import CloudDetector
 
 SIX = ("B02", "B03", "B04", "B08", "B10", "B11")
@@ -34,8 +36,8 @@ KINDS = {  # reflectance of Level-1C in the order of SIX, and whether it is clou
 S2CLOUDLESS = find_spec("s2cloudless") is not None
 
 
-def scene(*assets: str) -> detectors.Scene:
-    return detectors.Scene(
+def scene(*assets: str) -> Scene:
+    return Scene(
         id="S2_made",
         collection="sentinel-2-l1c",
         time=dt.datetime(2024, 6, 15, 10, tzinfo=dt.UTC),
@@ -43,10 +45,13 @@ def scene(*assets: str) -> detectors.Scene:
         footprint=shapely.box(9, 48, 10, 49),
         hrefs={name: f"{name}.tif" for name in assets},
         datatake="",
+        tile="",
         orbit_state="",
         baseline="",
-        offset_applied=False,
+        kind="L1C",
+        offset=Offset(dn=0, why="made"),
         cloud_percent=None,
+        assets={},
     )
 
 

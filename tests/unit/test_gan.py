@@ -37,12 +37,12 @@ def describe(block: nn.Module) -> str:
 
 
 def test_encoder_is_table_1() -> None:
-    encoder = [describe(block) for block in DribGenerator().encoder]
+    encoder = [describe(block) for block in DribGenerator(1, 3).encoder]
     assert encoder == ["CL(64,4,2)", "CBL(128,4,2)", "CBL(256,4,2)", "CBL(512,4,1)"]
 
 
 def test_decoder_is_table_1() -> None:
-    generator = DribGenerator()
+    generator = DribGenerator(1, 3)
     decoder = [describe(block) for block in generator.decoder]
     assert decoder == ["CBDR(256,4,1)", "CBDR(128,4,2)", "CBR(64,4,2)"]
     assert describe(generator.last) == "C(3,4,2)"
@@ -72,7 +72,7 @@ def test_drib_is_table_2() -> None:
         assert (narrow.out_channels, narrow.kernel_size, narrow.dilation) == (256, (1, 1), (1, 1))
         assert (wide.kernel_size, wide.dilation) == ((3, 3), (dilation, dilation))
     assert describe(drib.merge) == "CB(512,1,1)"
-    assert sum(isinstance(block, Drib) for block in DribGenerator().bottleneck) == 8
+    assert sum(isinstance(block, Drib) for block in DribGenerator(1, 3).bottleneck) == 8
 
 
 def test_drib_adds_its_input() -> None:

@@ -19,6 +19,7 @@ from cloudfree.baseline import Baseline
 from cloudfree.config import GridSettings, MaskSettings, RadiometrySettings, RunSettings
 from cloudfree.contract import Contract
 from cloudfree.errors import ReadError
+from cloudfree.harmonisation import Offset
 from cloudfree.measure import PairStatistics, measure_pair
 from cloudfree.radiometry import OpticalStatistics, RadarStatistics
 from cloudfree.scenes import Scene
@@ -73,10 +74,13 @@ def scene(folder: Path, name: str, layers: dict[str, np.ndarray], baseline: str 
         footprint=shapely.box(*grid.geographic_extent.boundingbox.bbox),
         hrefs=hrefs,
         datatake="",
+        tile="",
         orbit_state="",
         baseline=baseline,
-        offset_applied=False,
+        kind="L2A",
+        offset=Offset(dn=-1000 if baseline >= "04" else 0, why="test"),
         cloud_percent=None,
+        assets={},
     )
 
 
@@ -96,7 +100,7 @@ def settings(sample_windows: int = 36) -> RunSettings:
 
 def measure(pair: tuple[Scene, Scene], model: Model, sample_windows: int = 36) -> PairStatistics:
     return measure_pair(
-        *pair, polarization="vv", model=model, settings=settings(sample_windows), clock=Count()
+        *pair, polarizations=("vv",), model=model, settings=settings(sample_windows), clock=Count()
     )
 
 
@@ -109,9 +113,23 @@ def test_a_scene_of_whole_windows_is_measured_whole(pair: tuple[Scene, Scene]) -
         assert (found.optical.low[band], found.optical.high[band]) == pytest.approx((low, high))
     decibel = 10 * np.log10(POWER[50:].astype(float))
     assert found.radar.pixels == decibel.size
-    assert found.radar.mean_db == pytest.approx(decibel.mean(), abs=1e-4)
-    assert found.radar.std_db == pytest.approx(decibel.std(), abs=1e-4)
+    assert found.radar.mean_db == pytest.approx((decibel.mean(),), abs=1e-4)
+    assert found.radar.std_db == pytest.approx((decibel.std(),), abs=1e-4)
     assert found.learnt == []
+
+
+def test_every_polarisation_has_statistics_of_its_own(
+    pair: tuple[Scene, Scene], tmp_path: Path
+) -> None:
+    both = scene(tmp_path, "both", {"vv": POWER, "vh": POWER[:, ::-1] / 4})
+    found = measure_pair(
+        pair[0], both, polarizations=("vh", "vv"), model=Plain(), settings=settings(), clock=Count()
+    )
+    alone = measure(pair, Plain()).radar
+    assert found.radar.pixels == alone.pixels
+    quarter = alone.mean_db[0] + 10 * np.log10(0.25)
+    assert found.radar.mean_db == pytest.approx((quarter, alone.mean_db[0]), abs=1e-4)
+    assert found.radar.std_db == pytest.approx(alone.std_db * 2, abs=1e-4)
 
 
 @pytest.mark.parametrize(("asked", "most"), [(1, 1), (4, 4), (5, 5), (6, 6), (36, 6)])
@@ -119,7 +137,7 @@ def test_no_more_windows_are_read_than_asked(
     pair: tuple[Scene, Scene], asked: int, most: int
 ) -> None:
     clock = Count()
-    measure_pair(*pair, polarization="vv", model=Plain(), settings=settings(asked), clock=clock)
+    measure_pair(*pair, polarizations=("vv",), model=Plain(), settings=settings(asked), clock=clock)
     assert 1 <= clock["cube.load"] <= most
 
 
@@ -142,7 +160,7 @@ def test_measuring_twice_gives_the_same(pair: tuple[Scene, Scene]) -> None:
 def test_a_mask_file_is_of_an_area_and_not_of_the_scene(pair: tuple[Scene, Scene]) -> None:
     asked = settings()
     own = replace(asked, masks=replace(asked.masks, source=pair[0].hrefs["SCL"]))  # all hidden
-    found = measure_pair(*pair, polarization="vv", model=Plain(), settings=own, clock=Count())
+    found = measure_pair(*pair, polarizations=("vv",), model=Plain(), settings=own, clock=Count())
     assert found == measure(pair, Plain())
 
 
@@ -156,7 +174,7 @@ def test_a_scene_smaller_than_a_window_is_measured(tmp_path: Path) -> None:
 def test_statistics_pass_through_json() -> None:
     statistics = PairStatistics(
         optical=OpticalStatistics(low=(1.5, 2.0), high=(300.0, 1 / 3), seen_pixels=7),
-        radar=RadarStatistics(mean_db=-11.123456789, std_db=2.0, pixels=9),
+        radar=RadarStatistics(mean_db=(-11.123456789, -17.5), std_db=(2.0, 1 / 3), pixels=9),
         learnt=[[0.1, -2.0], [1e-9, 4.0]],
     )
     sent = json.loads(json.dumps(statistics.as_json()))

@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from cloudfree.config import GridSettings, MaskSettings, RunSettings
 from cloudfree.errors import ReadError
+from cloudfree.harmonisation import Offset
 from cloudfree.masks import CLEAR, CLOUDY, DILATED
 from cloudfree.observe import observe
 from cloudfree.restoration import Observation
@@ -26,6 +28,7 @@ BOX = GeoBox((HEIGHT, WIDTH), Affine(10, 0, LEFT, 0, -10, TOP), "EPSG:32611")
 BANDS = ("B04", "B02")
 NOON = dt.datetime(2024, 6, 15, 18, tzinfo=dt.UTC)
 PLAIN = MaskSettings(dilation_m=10, min_area_m2=0)
+SETTINGS = RunSettings(grid=GridSettings(bands=BANDS), masks=PLAIN)
 RNG = np.random.default_rng(31)
 
 
@@ -57,10 +60,13 @@ def scene(name: str, hrefs: dict[str, str], baseline: str = "") -> Scene:
         footprint=shapely.box(*corners),
         hrefs=hrefs,
         datatake="",
+        tile="",
         orbit_state="",
         baseline=baseline,
-        offset_applied=False,
+        kind="L2A",
+        offset=Offset(dn=-1000 if baseline >= "04" else 0, why="test"),
         cloud_percent=None,
+        assets={},
     )
 
 
@@ -83,9 +89,8 @@ def radar(folder: Path, name: str, power: np.ndarray) -> Scene:
 def look(
     optical: tuple[Scene, ...], radar: tuple[Scene, ...], masks: MaskSettings = PLAIN
 ) -> tuple[Observation, UInt8Array]:
-    step = Step(time=NOON, optical=optical, radar=radar, polarization="vv", radar_age_h=None)
-    settings = RunSettings(grid=GridSettings(bands=BANDS), masks=masks)
-    return observe(step, BOX, settings, NoClock())
+    step = Step(time=NOON, optical=optical, radar=radar, polarizations=("vv",), radar_age_h=None)
+    return observe(step, BOX, replace(SETTINGS, masks=masks), NoClock())
 
 
 DN = RNG.integers(1500, 9000, (2, HEIGHT, WIDTH))
@@ -189,9 +194,39 @@ def test_radar_is_taken_from_the_first_scene_that_has_it(tmp_path: Path) -> None
     clear = optical(tmp_path, "o", DN, CLEAR_SKY, "")
     seen, _ = look((clear,), (radar(tmp_path, "r1", one), radar(tmp_path, "r2", two)))
     power = np.where(np.isnan(one), two, one)
-    np.testing.assert_allclose(seen.decibel, 10 * np.log10(power), atol=1e-4)
+    np.testing.assert_allclose(seen.decibel[0], 10 * np.log10(power), atol=1e-4)
     expected = np.where(~np.isnan(one), 1, np.where(~np.isnan(two), 2, 0))
     np.testing.assert_array_equal(seen.radar_scene, expected)
+
+
+def test_a_pixel_has_radar_only_where_every_channel_has(tmp_path: Path) -> None:
+    """The first scene lacks VV in the north and VH in the west; the second has the rest."""
+    power = RNG.uniform(0.01, 0.5, (2, 2, HEIGHT, WIDTH)).astype(np.float32)
+    power[0, 0, :6] = np.nan
+    power[0, 1, :, :9] = np.nan
+    power[1, 0, -4:] = np.nan
+    scenes = tuple(
+        scene(
+            f"r{number}",
+            {
+                name: save(tmp_path / f"{number}_{name}.tif", layer, np.nan)
+                for name, layer in zip(("vv", "vh"), layers, strict=True)
+            },
+        )
+        for number, layers in enumerate(power)
+    )
+    step = Step(
+        time=NOON, optical=(optical(tmp_path, "o", DN, CLEAR_SKY, ""),), radar=scenes,
+        polarizations=("vh", "vv"), radar_age_h=None,
+    )  # fmt: skip
+    seen, _ = observe(step, BOX, SETTINGS, NoClock())
+    first, second = (np.isfinite(layers).all(axis=0) for layers in power)
+    taken = np.where(first, 1, np.where(second, 2, 0))
+    assert set(np.unique(taken)) == {0, 1, 2}
+    np.testing.assert_array_equal(seen.radar_scene, taken)
+    np.testing.assert_array_equal(seen.has_radar, taken > 0)
+    expected = np.where(first, power[0], np.where(second, power[1], np.nan))[::-1]
+    np.testing.assert_allclose(seen.decibel, 10 * np.log10(expected), atol=1e-4)
 
 
 def test_without_radar_there_is_no_decibel(tmp_path: Path) -> None:

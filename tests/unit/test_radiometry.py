@@ -11,32 +11,12 @@ from cloudfree.radiometry import (
     harmonise,
     measure_optical,
     measure_radar,
-    offset_dn,
     standardise,
     to_decibel,
     to_picture,
 )
 
 STRETCH = OpticalStatistics(low=(100.0, 250.5), high=(1300.0, 4100.25), seen_pixels=5000)
-RADAR = RadarStatistics(mean_db=-11.0, std_db=2.0, pixels=5000)
-
-
-@pytest.mark.parametrize(
-    ("baseline", "offset"),
-    [
-        ("02.12", 0),
-        ("03.01", 0),
-        ("03.99", 0),
-        ("04.00", -1000),
-        ("05.10", -1000),
-        ("05.09", -1000),
-        ("10.00", -1000),
-        ("", 0),
-        ("N0510", 0),
-    ],
-)
-def test_reflectance_is_shifted_since_baseline_0400(baseline: str, offset: int) -> None:
-    assert offset_dn(baseline) == offset
 
 
 def test_a_valid_pixel_never_becomes_nodata() -> None:
@@ -92,22 +72,27 @@ def test_a_uniform_scene_can_still_be_stretched_and_stretched_back() -> None:
 
 
 def test_radar_statistics_leave_out_what_is_missing() -> None:
+    """A pixel counts where both channels are known; each has its own mean and spread."""
     rng = np.random.default_rng(4)
-    decibel = rng.normal(-11, 2, (60, 70)).astype(np.float32)
-    known = decibel[:, :50].astype(float)
-    decibel[:, 50:] = np.nan
+    scale, mean = np.array([2, 3])[:, None, None], np.array([-11, -18])[:, None, None]
+    decibel = (rng.normal(0, 1, (5, 2, 12, 70)) * scale + mean).astype(np.float32)
+    known = decibel[..., :50].astype(float)
+    decibel[:, 0, :, 50:60] = np.nan
+    decibel[:, 1, :, 60:] = np.nan
     found = measure_radar(decibel)
     assert found.pixels == 3000
-    assert (found.mean_db, found.std_db) == pytest.approx((known.mean(), known.std()))
+    assert found.mean_db == pytest.approx((known[:, 0].mean(), known[:, 1].mean()))
+    assert found.std_db == pytest.approx((known[:, 0].std(), known[:, 1].std()))
 
 
 def test_radar_without_a_sample_or_spread_can_still_be_standardised() -> None:
-    nothing = measure_radar(np.full((30, 70), np.nan, np.float32))
-    uniform = measure_radar(np.full((30, 70), -9.0, np.float32))
+    nothing = measure_radar(np.full((2, 30, 70), np.nan, np.float32))
+    uniform = measure_radar(np.full((1, 30, 70), -9.0, np.float32))
     assert nothing.pixels == 0
-    assert nothing.std_db > 0
-    assert uniform.mean_db == -9.0
-    assert uniform.std_db > 0
+    assert len(nothing.mean_db) == 2
+    assert min(nothing.std_db) > 0
+    assert uniform.mean_db == (-9.0,)
+    assert min(uniform.std_db) > 0
 
 
 def test_a_picture_stretches_seen_pixels_and_fills_the_rest() -> None:
@@ -137,5 +122,8 @@ def test_a_picture_stretched_back_stays_within_black_and_white() -> None:
 
 
 def test_radar_is_standardised_and_missing_is_filled() -> None:
-    decibel = np.array([[-11.0, -6.0, -16.0, 40.0, np.nan]], np.float32)
-    np.testing.assert_allclose(standardise(decibel, RADAR, -0.5), [[0, 1, -1, 1, -0.5]], atol=1e-6)
+    """Each channel by its own mean and standard deviation."""
+    decibel = np.array([[[-11.0, -6, -16, 40, np.nan]], [[-14.0, 2, -30, -22, -18]]], np.float32)
+    radar = RadarStatistics(mean_db=(-11.0, -18.0), std_db=(2.0, 3.2), pixels=5000)
+    expected = [[[0, 1, -1, 1, -0.5]], [[0.5, 1, -1, -0.5, 0]]]
+    np.testing.assert_allclose(standardise(decibel, radar, -0.5), expected, atol=1e-6)

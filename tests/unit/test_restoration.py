@@ -16,7 +16,7 @@ LATTICE = Lattice(window_px=32, stride_px=24)
 HEIGHT, WIDTH = 104, 152
 CONTRACT = Contract(name="m", version="1", network="x", window_px=32, stride_px=24)
 OPTICAL = OpticalStatistics(low=(0.0, 500.0), high=(1000.0, 2500.0), seen_pixels=9999)
-RADAR = RadarStatistics(mean_db=-10.0, std_db=2.0, pixels=9999)
+RADAR = RadarStatistics(mean_db=(-10.0,), std_db=(2.0,), pixels=9999)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def observation() -> Observation:
     return Observation(
         reflectance=rng.integers(1, 3000, (2, HEIGHT, WIDTH)).astype(np.uint16),
         masks=Masks(seen=~made, made=made),
-        decibel=rng.normal(-10, 2, (HEIGHT, WIDTH)).astype(np.float32),
+        decibel=rng.normal(-10, 2, (1, HEIGHT, WIDTH)).astype(np.float32),
         optical_scene=np.ones((HEIGHT, WIDTH), np.uint16),
         radar_scene=np.ones((HEIGHT, WIDTH), np.uint16),
     )
@@ -101,18 +101,29 @@ def test_nodata_does_not_own_a_window(observation: Observation) -> None:
 
 def test_without_radar_there_is_no_candidate(observation: Observation) -> None:
     decibel = observation.decibel.copy()
-    decibel[:, 70:] = np.nan
-    scenes = np.where(np.isnan(decibel), 0, 1).astype(np.uint16)
+    decibel[..., 70:] = np.nan
+    scenes = np.where(np.isnan(decibel[0]), 0, 1).astype(np.uint16)
     seen = replace(observation, decibel=decibel, radar_scene=scenes)
     candidate, covered = restore(seen, {(1, 1): pair(0.5)})
-    np.testing.assert_array_equal(covered, ~np.isnan(decibel))
+    np.testing.assert_array_equal(covered, ~np.isnan(decibel[0]))
     assert np.isfinite(candidate).all()
+
+
+def test_a_pixel_that_lacks_one_of_two_channels_has_no_candidate(observation: Observation) -> None:
+    decibel = observation.decibel.repeat(2, axis=0)
+    decibel[0, :20] = decibel[1, :, 70:] = np.nan
+    seen = replace(observation, decibel=decibel)
+    radar = RadarStatistics(mean_db=(-10.0, -17.0), std_db=(2.0, 2.0), pixels=9999)
+    _, covered = restore(seen, {(1, 1): replace(pair(0.5), radar=radar)})
+    expected = np.ones((HEIGHT, WIDTH), bool)
+    expected[:20] = expected[:, 70:] = False
+    np.testing.assert_array_equal(covered, expected)
 
 
 def test_without_any_radar_no_model_is_asked(observation: Observation) -> None:
     nothing = replace(
         observation,
-        decibel=np.full((HEIGHT, WIDTH), np.nan, np.float32),
+        decibel=np.full((1, HEIGHT, WIDTH), np.nan, np.float32),
         radar_scene=np.zeros((HEIGHT, WIDTH), np.uint16),
     )
     candidate, covered = restore(nothing, {})
@@ -154,7 +165,7 @@ def test_a_part_with_a_window_around_has_the_bits_of_the_whole(observation: Obse
         part = Observation(
             reflectance=observation.reflectance[:, y, x],
             masks=Masks(seen=observation.masks.seen[y, x], made=observation.masks.made[y, x]),
-            decibel=observation.decibel[y, x],
+            decibel=observation.decibel[:, y, x],
             optical_scene=observation.optical_scene[y, x],
             radar_scene=observation.radar_scene[y, x],
         )

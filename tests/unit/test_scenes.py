@@ -8,9 +8,13 @@ import pytest
 import shapely
 from shapely.geometry import mapping
 
+from cloudfree.choice import select_scenes
 from cloudfree.config import CatalogSettings, SceneSettings
+from cloudfree.contract import Channels
 from cloudfree.errors import CatalogError, NoSceneError, SettingsError
-from cloudfree.scenes import Scene, Step, parse_period, read_scene, select_scenes
+from cloudfree.harmonisation import Offset
+from cloudfree.providers import find_sources
+from cloudfree.scenes import Scene, Step, parse_period, read_scene
 
 AREA = shapely.box(10.0, 47.0, 10.4, 47.2)
 REACH = AREA.buffer(0.1)
@@ -20,6 +24,10 @@ ALL = shapely.box(9.0, 46.0, 11.0, 48.0)
 BESIDE = shapely.box(10.45, 46.0, 11.0, 48.0)
 NOON = dt.datetime(2024, 6, 15, 10, 20, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
+EITHER = Channels(polarizations=("vv", "vh"))
+SOURCES = find_sources(CatalogSettings(), "items.json")
+L2A = SOURCES.collections["sentinel-2-l2a"]
+BOTH = Channels(polarizations=("vh", "vv"), all_polarizations=True)
 
 
 def optical(name: str, hours: float = 0, **changes: Any) -> Scene:
@@ -31,10 +39,13 @@ def optical(name: str, hours: float = 0, **changes: Any) -> Scene:
         footprint=ALL,
         hrefs={"B02": "b2", "B04": "b4", "SCL": "scl"},
         datatake="",
+        tile="",
         orbit_state="",
         baseline="05.10",
-        offset_applied=False,
+        kind="L2A",
+        offset=Offset(dn=-1000, why="processing baseline 05.10"),
         cloud_percent=40.0,
+        assets={},
     )
     return replace(scene, **changes)
 
@@ -53,6 +64,7 @@ def radar(name: str, hours: float = 5, **changes: Any) -> Scene:
 def select(
     *scenes: Scene,
     date: str = "2024-06-15",
+    channels: Channels = EITHER,
     passed_over: frozenset[str] = frozenset(),
     **settings: Any,
 ) -> list[Step]:
@@ -62,8 +74,8 @@ def select(
         reach=REACH,
         period=parse_period(date),
         bands=("B04", "B02"),
-        polarizations=("vv", "vh"),
-        catalog=CatalogSettings(),
+        channels=channels,
+        sources=SOURCES,
         settings=SceneSettings(**settings),
         passed_over=passed_over,
     )
@@ -142,15 +154,16 @@ def test_a_scene_is_what_its_item_says() -> None:
                 "platform": "Sentinel-2A",
                 "s2:processing_baseline": "05.10",
                 "s2:datatake_id": "GS2A",
-                "sat:orbit_state": "descending",
                 "eo:cloud_cover": 12,
+                "grid:code": "MGRS-32TPT",
             }
-        )
+        ),
+        L2A,
     )
     assert scene.time == dt.datetime(2024, 6, 15, 10, 20, 0, 123000, dt.UTC)
     assert scene.platform == "sentinel-2a"
     assert (scene.baseline, scene.datatake) == ("05.10", "GS2A")
-    assert scene.orbit_state == "descending"
+    assert (scene.tile, scene.kind, scene.offset.dn) == ("MGRS-32TPT", "L2A", -1000)
     assert scene.cloud_percent == 12.0
     assert scene.footprint.equals(WEST)
     assert scene.href("B04") == "a/B04.tif"
@@ -158,17 +171,17 @@ def test_a_scene_is_what_its_item_says() -> None:
 
 
 def test_a_scene_without_the_optional_fields() -> None:
-    scene = read_scene(item())
+    scene = read_scene(item(), L2A)
     assert (scene.platform, scene.baseline, scene.cloud_percent) == ("", "", None)
 
 
 def test_an_item_may_give_a_range_instead_of_a_moment() -> None:
-    scene = read_scene(item(datetime=None, start_datetime="2024-06-15T05:00:00"))
+    scene = read_scene(item(datetime=None, start_datetime="2024-06-15T05:00:00"), L2A)
     assert scene.time == dt.datetime(2024, 6, 15, 5, tzinfo=dt.UTC)
 
 
 def test_times_are_utc_whatever_zone_the_item_names() -> None:
-    scene = read_scene(item(datetime="2024-06-15T12:20:00+02:00"))
+    scene = read_scene(item(datetime="2024-06-15T12:20:00+02:00"), L2A)
     assert scene.time == NOON
     assert scene.time.replace(tzinfo=None) == NOON.replace(tzinfo=None)
 
@@ -189,7 +202,7 @@ def test_times_are_utc_whatever_zone_the_item_names() -> None:
 )
 def test_an_item_that_cannot_be_used_is_named_in_one_line(change: dict[str, Any]) -> None:
     with pytest.raises(CatalogError, match="S2A_X") as caught:
-        read_scene({**item(), **change})
+        read_scene({**item(), **change}, L2A)
     assert "\n" not in str(caught.value)
 
 
@@ -271,9 +284,25 @@ def test_a_pass_of_several_radar_scenes_counts_as_one() -> None:
 
 def test_a_polarisation_that_the_pass_has_is_taken() -> None:
     (step,) = select(optical("o"), radar("r", hrefs={"vh": "vh"}))
-    assert step.polarization == "vh"
+    assert step.polarizations == ("vh",)
     (step,) = select(optical("o"), radar("hh", 1, hrefs={"hh": "hh"}), radar("r", 30))
-    assert (ids(step.radar), step.polarization) == (["r"], "vv")
+    assert (ids(step.radar), step.polarizations) == (["r"], ("vv",))
+
+
+def test_a_polarisation_counts_only_if_the_whole_pass_has_it() -> None:
+    half = radar("r2", 5.1, hrefs={"vh": "vh"})
+    (step,) = select(optical("o"), radar("r1"), half)
+    assert (ids(step.radar), step.polarizations) == (["r1", "r2"], ("vh",))
+
+
+def test_a_model_of_both_polarisations_passes_by_nearer_radar_of_one() -> None:
+    near, far = radar("vv", 1, hrefs={"vv": "vv"}), radar("both", 30)
+    (step,) = select(optical("o"), near, far, channels=BOTH)
+    assert (ids(step.radar), step.polarizations) == (["both"], ("vh", "vv"))
+    with pytest.raises(NoSceneError, match="no radar scene of sentinel-1-rtc with VH and VV"):
+        select(optical("o"), near, channels=BOTH)
+    with pytest.raises(NoSceneError, match="with VV or VH within"):
+        select(optical("o"), radar("hh", hrefs={"hh": "hh"}))
 
 
 def test_a_step_of_several_may_lack_radar() -> None:
@@ -326,7 +355,7 @@ def test_a_band_that_a_scene_lacks_is_named_with_those_it_has() -> None:
 
 def test_a_footprint_that_crosses_itself_does_not_stop_the_walk() -> None:
     crossing = [[(9, 46), (11, 48), (11, 46), (9, 48), (9, 46)]]
-    scene = read_scene({**item(), "geometry": {"type": "Polygon", "coordinates": crossing}})
+    scene = read_scene({**item(), "geometry": {"type": "Polygon", "coordinates": crossing}}, L2A)
     assert scene.footprint.is_valid
     scene = replace(scene, hrefs=optical("o").hrefs)
     twin = replace(scene, id="twin", footprint=ALL)

@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from cloudfree.config import MaskSettings, RunSettings
 from cloudfree.grid import GridPlan
+from cloudfree.providers import load_provider
 from cloudfree.scenes import Step, read_scene
 from cloudfree.screen import coarse_geobox, passed_over, seen_share
 from cloudfree.synthetic import SyntheticScenes
@@ -31,8 +32,12 @@ def step(scenes: SyntheticScenes) -> Step:
     item = next(i for i in collection["features"] if i["collection"] == "sentinel-2-l2a")
     for asset in item["assets"].values():
         asset["href"] = str(scenes.items.parent / asset["href"])
-    found = read_scene(item)
-    return Step(time=found.time, optical=(found,), radar=(), polarization="vv", radar_age_h=None)
+    found = read_scene(
+        item, next(c for c in load_provider("local").optical if c.id == "sentinel-2-l2a")
+    )
+    return Step(
+        time=found.time, optical=(found,), radar=(), polarizations=("vv",), radar_age_h=None
+    )
 
 
 def test_a_share_is_that_of_the_areas_pixels(step: Step) -> None:

@@ -27,7 +27,7 @@ LEFT, TOP = 464640, 3773760
 
 def step(day: int) -> Step:
     time = dt.datetime(2024, 6, day, 10, 20, 31, tzinfo=dt.UTC)
-    return Step(time=time, optical=(), radar=(), polarization="vv", radar_age_h=None)
+    return Step(time=time, optical=(), radar=(), polarizations=("vv",), radar_age_h=None)
 
 
 @pytest.fixture

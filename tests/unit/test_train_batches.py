@@ -57,6 +57,31 @@ def test_radar_truth_and_translation_turn_together() -> None:
     assert len({patch.numpy().tobytes() for patch in batch.truth}) > 10
 
 
+def test_every_channel_is_varied_masked_and_clouded() -> None:
+    """Four bands and two polarisations: each of the radar has a gain and an offset of its own."""
+    pair = make_pair(0)
+    four = np.concatenate([pair.optical, pair.optical[:1]])
+    pair = replace(
+        pair,
+        optical=four,
+        radar=np.full((2, *four.shape[1:]), 0.25, np.float16),
+        low_dn=np.full(4, 500, np.float32),
+        high_dn=np.full(4, 3000, np.float32),
+    )
+    settings = replace(PLAIN, radar_gain=0.2, radar_offset=0.2, wedge_share=1.0)
+    batch = PatchSource([pair], settings, clouds=CloudSettings(overcast=0)).draw(6, seed=0, step=0)
+    assert batch.radar.shape == (6, 2, 32, 32)
+    assert batch.cloudy.shape == batch.truth.shape == (6, 4, 32, 32)
+    assert batch.valid.shape == batch.made.shape == (6, 1, 32, 32)
+    for vv_vh, valid in zip(batch.radar, batch.valid[:, 0], strict=True):
+        assert bool((vv_vh[:, ~valid] == NODATA).all())
+        first, second = (layer[valid].unique() for layer in vv_vh)
+        assert len(first) == len(second) == 1
+        assert 0.01 < abs(float(first - 0.25)) < 0.26
+        assert first != second
+    assert bool(((batch.cloudy - batch.truth).abs() > 0.1).flatten(2).any(2).all())
+
+
 def test_another_stretch_shows_the_same_ground() -> None:
     low, high = np.array([300, 500, 700], np.float32), np.array([2300, 3000, 4100], np.float32)
     picture = np.random.default_rng(0).uniform(-1, 1, (3, 9, 7)).astype(np.float32)

@@ -23,7 +23,7 @@ from cloudfree.train.averaging import AveragedGenerator
 from cloudfree.train.loop import Trainer
 from cloudfree.train.prepare import load_translator, prepare, translate_unseen, write_baselines
 from cloudfree.train.readers import read_pairs
-from cloudfree.train.settings import TrainSettings
+from cloudfree.train.settings import ChannelSettings, TrainSettings
 from tests.pairs import write_pairs
 
 ROOT = Path(__file__).parents[2]
@@ -202,6 +202,14 @@ def test_curves_go_to_tensorboard(pairs: Path, tmp_path: Path) -> None:
     assert "scores/sen12_psnr" in board.Tags()["scalars"]
 
 
+def test_a_folder_of_another_training_is_refused_in_one_line(pairs: Path, tmp_path: Path) -> None:
+    prepare(make_settings(), [pairs], tmp_path / "out").run(until=2)
+    wider = make_settings(generator={"width": 6})
+    with pytest.raises(RequestError, match="out holds a training of other networks") as caught:
+        prepare(wider, [pairs], tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
 def test_two_seeds_differ(pairs: Path, tmp_path: Path) -> None:
     ends = []
     for seed in (0, 1):
@@ -261,12 +269,12 @@ def test_each_scene_is_translated_by_the_widest_gan1_that_is_new_to_it(
         settings = make_settings(folds=folds, optimiser={"steps": 1})
         trainer = prepare(settings, [pairs], tmp_path / name)
         trainer.run()
-        known.append(load_translator(tmp_path / name / "best.safetensors"))
+        known.append(load_translator(tmp_path / name / "best.safetensors", ChannelSettings()))
         validation = trainer.windows
     assert len(known[0].scenes) == 3
     assert len(known[1].scenes) == 2
     assert len(validation) == 1
-    (pair,), _ = read_pairs(pairs / "val")
+    (pair,), _ = read_pairs(pairs / "val", ChannelSettings())
     by_all = translate_unseen([pair], known[:1])[pair.name]
     by_fold = translate_unseen([pair], known[1:])[pair.name]
     np.testing.assert_array_equal(translate_unseen([pair], known[::-1])[pair.name], by_all)

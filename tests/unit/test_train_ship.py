@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from cloudfree.bundle import GOLDEN_TOLERANCE, check_golden, open_bundle
 from cloudfree.errors import BundleError
-from cloudfree.train.loop import build_network
+from cloudfree.train.networks import build_network
 from cloudfree.train.settings import GeneratorSettings, TrainSettings
 from cloudfree.train.ship import ship
 from cloudfree.types import Masks
