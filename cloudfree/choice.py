@@ -37,6 +37,7 @@ def select_scenes(
     channels: Channels,
     sources: Sources,
     settings: SceneSettings,
+    passed_over: frozenset[str] = frozenset(),
 ) -> list[Step]:
     """Return the steps of the product, earliest first.
 
@@ -45,7 +46,8 @@ def select_scenes(
     ``day_cost`` for each day of distance; an interval gets every datatake inside. Of a scene that
     was processed anew the newest baseline counts. The radar partner is the pass nearest in time
     among those that have what ``channels`` ask for and cover the area about as well as the best;
-    further passes follow where they add to it. ``bands`` are those of the product.
+    further passes follow where they add to it. ``bands`` are those of the product. Datatakes of
+    scenes ``passed_over`` (ids) are left out, with their twins of other collections.
     Raises NoSceneError where nothing fits, and where no step has a radar partner.
     """
     scenes = list(scenes)
@@ -57,7 +59,11 @@ def select_scenes(
     if not any(scene.footprint.intersects(area) for scene in optical):
         raise NoSceneError(_nothing(optical_ids, scenes, period))
     over_area = [d for d in _overpasses(optical) if _coverage(d, area) > 0]
-    datatakes = _prefer(over_area, optical_ids)
+    datatakes = [
+        datatake
+        for datatake in _prefer(over_area, optical_ids)
+        if passed_over.isdisjoint(scene.id for scene in datatake)
+    ]
     chosen, considered = _in_period(datatakes, area, period, settings)
     for scene in (scene for datatake in chosen for scene in datatake):
         missing = [band for band in bands if scene.href(band) is None]

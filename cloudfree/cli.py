@@ -91,6 +91,16 @@ def _request_options(command: F) -> F:
         ),
         click.option("--sar-days", type=float, help="How far from the optical the radar may lie."),
         click.option(
+            "--mask",
+            help="auto (default: the scene classification, a detector where there is none), "
+            "detector, or a file: a raster that is not 0 where cloud hides the ground, or GeoJSON.",
+        ),
+        click.option(
+            "--min-seen",
+            type=float,
+            help="Share of the area that a datatake must show; 0 takes any.",
+        ),
+        click.option(
             "--config",
             type=click.Path(path_type=Path),
             help="TOML with settings, such as pipelines/run.toml.",
@@ -124,7 +134,12 @@ def _request(options: dict[str, Any]) -> Any:
                 "radar_provider": options["radar_provider"],
                 "max_cloud_percent": options["max_scene_cloud"],
             },
-            "scenes": {"optical_days": options["optical_days"], "sar_days": options["sar_days"]},
+            "scenes": {
+                "optical_days": options["optical_days"],
+                "sar_days": options["sar_days"],
+                "min_seen": options["min_seen"],
+            },
+            "masks": {"source": options["mask"]},
             "restoration": {"model": options["model"]},
             "engine": {"scheduler": options["scheduler"], "workers": options["workers"]},
         },
@@ -484,6 +499,7 @@ def _plan_text(plan: dict[str, Any]) -> str:
                 f"  {word:8} {_candidate_text(one)}"
                 for word, one in _rated(step["radar_considered"])
             ),
+            f"  masks    {_mask_text(plan, step)}",
             f"  gaps     optical {step['gaps_km2']['optical']:g} km2, "
             f"radar {step['gaps_km2']['radar']:g} km2",
         ]
@@ -496,6 +512,11 @@ def _plan_text(plan: dict[str, Any]) -> str:
         *(f"warning  {warning}" for warning in plan["warnings"]),
     ]
     return "\n".join(lines)
+
+
+def _mask_text(plan: dict[str, Any], step: dict[str, Any]) -> str:
+    names = ", ".join(dict.fromkeys(plan["masks"][scene] for scene in step["optical"]))
+    return f"{plan['mask_file']}, over {names}" if plan["mask_file"] else names
 
 
 def _unlike(offsets: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -543,6 +564,11 @@ def _run_text(summary: dict[str, Any], out: Path, resumed: int) -> str:
     total = sum(seconds.values())
     lines = [
         *(f"{step['time'][:10]}  radar {_radar_text(step)}" for step in summary["steps"]),
+        *(
+            f"{step['time'][:10]}  left out: shows {step['seen_share']:.1%} of the area, less than "
+            "--min-seen"
+            for step in summary["left_out"]
+        ),
         f"pixels   {pixels['seen']:,} seen ({pixels['seen'] / shown:.1%}), "
         f"{pixels['reconstructed']:,} reconstructed ({pixels['reconstructed'] / shown:.1%}), "
         f"{pixels['not_restored']:,} not restored",

@@ -58,6 +58,9 @@ class SceneSettings:
     """The radar partner lies within this many days of the optical datatake."""
     day_cost: float = 0.1
     """For a single day: a datatake one day further away must show this much more of the area."""
+    min_seen: float = 0.1
+    """Datatakes that show less than this share of the area are not restored; 0 takes any.
+    Below a tenth a product is nearly all estimate, and another day serves better."""
 
     def __post_init__(self) -> None:
         _require(
@@ -69,6 +72,7 @@ class SceneSettings:
             f"sar_days is {self.sar_days}; give more than 0, at most {_MOST_DAYS}",
         )
         _require(self.day_cost > 0, f"day_cost is {self.day_cost}; give more than 0")
+        _require(0 <= self.min_seen <= 1, f"min_seen is {self.min_seen}; give a share, 0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,17 +144,52 @@ class CubeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskSettings:
-    """What counts as hidden. Class numbers are those of the Sentinel-2 scene classification."""
+    """What counts as hidden. Class numbers are those of the Sentinel-2 scene classification.
 
+    masks.read_classes says what each class is and why it is where it is.
+    """
+
+    source: str = "auto"
+    """``auto``: the scene's classification, a detector where it has none. ``detector``: always
+    the detector. Else a mask file: a raster or GeoJSON polygons, over what auto says."""
+    detector: str = "thresholds"
+    """``thresholds``, or ``s2cloudless``, which wants ten bands of Level-1C and the extra
+    ``detect``; ``cloudfree/detectors.py`` says how good each is."""
     cloudy: tuple[int, ...] = (8, 9, 10)
     """Cloud of medium and high probability, thin cirrus."""
     shadow: tuple[int, ...] = (3,)
     """Cloud shadow."""
+    defective: tuple[int, ...] = (1,)
+    """No measurement of the ground: hidden, but nothing around it is."""
     dilation_m: float = 100.0
-    """Hidden areas grow by this radius: classifications miss the thin rims of clouds."""
+    """Cloud and shadow grow by this radius: classifications miss the thin rims of clouds."""
+    min_area_m2: float = 1600.0
+    """Cloud and shadow that hang together over less than this are taken for a mistake."""
 
     def __post_init__(self) -> None:
-        _require(self.dilation_m >= 0, f"dilation_m is {self.dilation_m}; give 0 or more")
+        _require(
+            self.detector in ("thresholds", "s2cloudless"),
+            f"detector is {self.detector!r}; give thresholds or s2cloudless",
+        )
+        classes = (*self.cloudy, *self.shadow, *self.defective)
+        _require(
+            all(1 <= number <= 11 for number in classes) and len(set(classes)) == len(classes),
+            f"cloudy, shadow and defective hold classes {classes}; give each of 1 to 11 once",
+        )
+        _require(self.source != "", "source is empty; give auto, detector or a mask file")
+        # Chunks are read with a halo that grows with both.
+        for name in ("dilation_m", "min_area_m2"):
+            value = getattr(self, name)
+            _require(0 <= value <= 10_000, f"{name} is {value}; give 0 to 10000")
+
+    @property
+    def file(self) -> Path | None:
+        """The mask file, where ``source`` is one."""
+        return None if self.source in ("auto", "detector") else Path(self.source)
+
+    def without_file(self) -> MaskSettings:
+        """Return the settings for what lies beyond a mask file: a scene as a whole."""
+        return self if self.file is None else dataclasses.replace(self, source="auto")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

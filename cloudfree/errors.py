@@ -29,6 +29,10 @@ class NoSceneError(RequestError):
     """No scene fits the area and date."""
 
 
+class MaskError(RequestError):
+    """A mask file cannot be used."""
+
+
 class BundleError(RequestError):
     """A model bundle is missing, damaged or not for this data."""
 

@@ -125,6 +125,7 @@ def _summary(
         **plan.describe(),
         "key": state["key"],
         "request": state["request"],
+        "left_out": state["left_out"],
         "began": state["began"],
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "scenes": [

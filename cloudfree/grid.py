@@ -105,14 +105,14 @@ class GridPlan:
         return int(pixels * n_steps * (2 * n_bands + _LAYER_BYTES))
 
 
-def halo_px(*, window_px: int, reach_px: int, dilation_px: int) -> int:
+def halo_px(*, window_px: int, reach_px: int, mask_px: int) -> int:
     """Return how far a chunk must see for its core not to depend on how the area was cut.
 
     A made pixel is corrected from seen ones within ``reach_px``; the candidate there comes from
     windows that reach up to ``window_px - 1`` further; their masks depend on classes up to
-    ``dilation_px`` beyond.
+    ``mask_px`` beyond.
     """
-    return reach_px + window_px - 1 + dilation_px
+    return reach_px + window_px - 1 + mask_px
 
 
 def plan_grid(aoi: Aoi, settings: GridSettings, *, halo: int) -> GridPlan:

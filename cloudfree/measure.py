@@ -1,13 +1,15 @@
 """Row 5 of the walk: what describes a scene as a whole, measured once for the whole scene.
 
 A sample is a fixed, evenly spread set of windows of the scene's own grid. It does not depend on
-the area, so that two areas which share a scene stretch it alike.
+the area, so that two areas which share a scene stretch it alike; nor on a mask file, which is drawn
+for an area.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from odc.geo.geobox import GeoBox
 from cloudfree import cube
 from cloudfree.config import RunSettings
 from cloudfree.contract import Contract
-from cloudfree.errors import ReadError
+from cloudfree.errors import ReadError, RequestError, UnreachableError
 from cloudfree.harmonisation import decide_offset
 from cloudfree.keys import unsigned
 from cloudfree.masks import valid_pixels
@@ -79,6 +81,21 @@ class PairStatistics:
         return PairModel(model=model, optical=self.optical, radar=self.radar, bands=channels)
 
 
+@contextmanager
+def before_the_start() -> Iterator[None]:
+    """Say what to do where a scene cannot be read although nothing was begun.
+
+    A scene that cannot be read at all is a wrong request, since the key of the product needs
+    what is measured of it; a server that does not answer for now is not.
+    """
+    try:
+        yield
+    except UnreachableError as error:
+        raise UnreachableError(f"{error}. Nothing is done yet: try again later") from None
+    except ReadError as error:
+        raise RequestError(f"{error}. Mend the catalog or choose another date") from None
+
+
 def settle_offsets(
     steps: Iterable[Step], settings: RunSettings, contract: Contract, fetcher: Fetcher
 ) -> tuple[Step, ...]:
@@ -125,6 +142,7 @@ def measure_pair(
 ) -> PairStatistics:
     """Return the statistics of one optical scene with one radar scene; reads a sample of both."""
     contract = model.contract
+    settings = replace(settings, masks=settings.masks.without_file())
     step = Step(
         time=optical.time,
         optical=(optical,),

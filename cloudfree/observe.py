@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
 from cloudfree import cube, masks, radiometry
+from cloudfree.bands import REFLECTANCE_SCALE
 from cloudfree.config import RunSettings
+from cloudfree.detectors import choose_detector, needs_detector
+from cloudfree.mask_file import read_mask
 from cloudfree.remote import Fetcher
 from cloudfree.restoration import Observation
-from cloudfree.scenes import Step
-from cloudfree.types import Masks, UInt8Array
+from cloudfree.scenes import Scene, Step
+from cloudfree.types import BoolArray, Masks, UInt8Array, UInt16Array
 
 
 class Clock(Protocol):
@@ -49,19 +53,13 @@ def observe(
             reduced=reduced,
         )
     with clock.row("masks.cloud_mask"):
-        resolution = abs(geobox.affine.a)
         valid = np.stack(
             [
                 masks.valid_pixels(dn, classes)
                 for dn, classes in zip(pixels.dn, pixels.classification, strict=True)
             ]
         )
-        codes = np.stack(
-            [
-                masks.hidden_pixels(classes, one, settings.masks, resolution)
-                for classes, one in zip(pixels.classification, valid, strict=True)
-            ]
-        )
+        codes = _hide(step, pixels, valid, geobox, settings, fetcher, reduced=reduced)
         seen = valid & (codes == masks.CLEAR)
         optical_scene = masks.choose_scene(seen, valid)
         known = radiometry.known_pixels(pixels.power)
@@ -92,3 +90,62 @@ def observe(
         radar_scene=radar_scene,
     )
     return observation, cloud
+
+
+def _hide(
+    step: Step,
+    pixels: cube.Pixels,
+    valid: BoolArray,
+    geobox: GeoBox,
+    settings: RunSettings,
+    fetcher: Fetcher,
+    *,
+    reduced: bool,
+) -> UInt8Array:
+    """Return the ``cloud`` codes (scene, y, x) of a step's optical scenes."""
+    drawn = None if settings.masks.file is None else read_mask(settings.masks.file, geobox)
+    resolution = abs(geobox.affine.a)
+    hidden = []
+    for index, scene in enumerate(step.optical):
+        classes = pixels.classification[index]
+        if classes is None or needs_detector(scene, settings.masks):
+            cloud = _detect(scene, pixels.dn[index], geobox, settings, fetcher, reduced=reduced)
+            codes = np.where(cloud, np.uint8(masks.CLOUDY), np.uint8(masks.CLEAR))
+        else:
+            codes = masks.read_classes(classes, settings.masks)
+        hidden.append(masks.hidden_pixels(codes, drawn, valid[index], settings.masks, resolution))
+    return np.stack(hidden)
+
+
+def _detect(
+    scene: Scene,
+    dn: UInt16Array,
+    geobox: GeoBox,
+    settings: RunSettings,
+    fetcher: Fetcher,
+    *,
+    reduced: bool,
+) -> BoolArray:
+    """Return (y, x): where a detector sees cloud; what it needs beside the product's bands is read.
+
+    ``dn`` (band, y, x) are the product's bands.
+    """
+    detector = choose_detector(scene, settings.masks)
+    numbers = dict(zip(settings.grid.bands, dn, strict=True))
+    more = tuple(band for band in detector.bands if band not in numbers)
+    if more:
+        bare = replace(scene, hrefs={band: scene.href(band) or "" for band in more}, assets={})
+        read = cube.load(
+            (bare,),
+            (),
+            geobox,
+            fetcher=fetcher,
+            bands=more,
+            polarizations=(),
+            threads=settings.engine.reader_threads,
+            reduced=reduced,
+        )
+        numbers |= dict(zip(more, read.dn[0], strict=True))
+    assert scene.offset.dn is not None  # measure.settle_offsets came first
+    stacked = np.stack([numbers[band] for band in detector.bands]).astype(np.float32)
+    return detector((stacked + np.float32(scene.offset.dn)) * np.float32(REFLECTANCE_SCALE))

@@ -27,6 +27,7 @@ from cloudfree.errors import (
     UnreachableError,
 )
 from cloudfree.grid import GridPlan
+from cloudfree.masks import reach_px
 from cloudfree.measure import measure_pair, settle_offsets
 from cloudfree.observe import observe
 from cloudfree.plan import Plan, Request, make_plan
@@ -98,7 +99,7 @@ def cut_patches(
             f"no radar within {request.settings.scenes.sar_days:g} days of {request.date}: there "
             "is nothing to pair. Raise --sar-days or choose another date"
         )
-    halo_px = math.ceil(request.settings.masks.dilation_m / plan.grid.resolution_m)
+    halo_px = reach_px(request.settings.masks, plan.grid.resolution_m)
     blocks = list(find_blocks(plan.grid, choice.size_px, halo_px))
     places = sum(len(block.places) for block in blocks)
     if not places:

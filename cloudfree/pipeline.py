@@ -7,15 +7,13 @@ import itertools
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distributed import Client, as_completed
 
-from cloudfree import catalog, ledger, provenance, report, store
+from cloudfree import catalog, ledger, mask_file, provenance, report, store
 from cloudfree.aoi import read_aoi
 from cloudfree.bundle import open_bundle
 from cloudfree.chunk import PairKey, Work, job_name, restore_chunk
@@ -24,22 +22,20 @@ from cloudfree.config import RunSettings
 from cloudfree.errors import (
     CloudfreeError,
     OutputError,
-    ReadError,
-    RequestError,
     StoreError,
-    UnreachableError,
 )
 from cloudfree.finish import finish
 from cloudfree.grid import Chunk
 from cloudfree.harmonisation import Offset
 from cloudfree.keys import product_key
 from cloudfree.ledger import Ledger
-from cloudfree.measure import PairStatistics, measure_pair, settle_offsets
+from cloudfree.measure import PairStatistics, before_the_start, measure_pair, settle_offsets
 from cloudfree.plan import Plan, Request, make_plan
 from cloudfree.progress import Progress, Silent
 from cloudfree.providers import Sources
 from cloudfree.remote import Fetcher
 from cloudfree.scenes import Scene, parse_period
+from cloudfree.screen import passed_over, screen
 from cloudfree.timing import Stopwatch
 from cloudfree.types import Model, Signer
 
@@ -80,23 +76,26 @@ def run(
     book = Ledger(folder=out / "ledger")
     asked = _asked(request)
     state = None if overwrite else book.read_state()
-    items = None
+    items, left_out = None, []
     if state is not None:
         ledger.refuse_other(out, state["request"], asked)
-        items = report.read_json(out / "items.json")["features"]
+        items, left_out = report.read_json(out / "items.json")["features"], state["left_out"]
         grid_settings = replace(request.settings.grid, chunk_px=state["chunk_px"])
         request = replace(request, settings=replace(request.settings, grid=grid_settings))
     with clock.row("plan"):
-        plan = make_plan(request, items)
+        plan = make_plan(request, items, passed_over=passed_over(left_out))
     with connect(request.settings.engine) as client:
         with clock.row("radiometry.measure_scene"):
             fetcher = Fetcher(plan.settings.cube, plan.signer)
             plan = _settle_offsets(plan, state, fetcher)
         if state is None:
+            with clock.row("screen"):
+                plan, left_out, retries = screen(request, plan, client, progress)
             with clock.row("radiometry.measure_scene"):
-                statistics, retries = _measure(plan, client, progress)
+                statistics, asked_again = _measure(plan, client, progress)
+                retries.update(asked_again)
                 retries.update(fetcher.retries)
-            state = _begin(plan, asked, statistics, retries, out, overwrite=overwrite)
+            state = _begin(plan, asked, statistics, retries, left_out, out, overwrite=overwrite)
         work = _work(plan, state, out)
         if not (out / "cube.zarr").is_dir():
             _create_cube(plan, work)
@@ -117,6 +116,8 @@ def run(
 def _asked(request: Request) -> dict[str, Any]:
     """Return the facts of a request that determine the product; not how it is worked off."""
     settings = asdict(request.settings)
+    if request.settings.masks.file is not None:
+        settings["masks"]["source"] = mask_file.fingerprint(request.settings.masks.file)
     del settings["engine"], settings["cube"], settings["restoration"]
     del settings["grid"]["chunk_px"]
     settings["catalog"] = {"max_cloud_percent": request.settings.catalog.max_cloud_percent}
@@ -146,21 +147,6 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-@contextmanager
-def _before_the_start() -> Iterator[None]:
-    """Say what to do where a scene cannot be read although nothing was begun.
-
-    A scene that cannot be read at all is a wrong request, since the key of the product needs
-    what is measured of it; a server that does not answer for now is not.
-    """
-    try:
-        yield
-    except UnreachableError as error:
-        raise UnreachableError(f"{error}. Nothing is done yet: try again later") from None
-    except ReadError as error:
-        raise RequestError(f"{error}. Mend the catalog or choose another date") from None
-
-
 def _settle_offsets(plan: Plan, state: dict[str, Any] | None, fetcher: Fetcher) -> Plan:
     """Return the plan with every scene's offset known; a resumed run takes those it began with."""
     if state is not None:
@@ -170,7 +156,7 @@ def _settle_offsets(plan: Plan, state: dict[str, Any] | None, fetcher: Fetcher) 
             for step in plan.steps
         )
         return replace(plan, steps=steps)
-    with _before_the_start():
+    with before_the_start():
         steps = settle_offsets(plan.steps, plan.settings, plan.bundle.contract, fetcher)
         return replace(plan, steps=steps)
 
@@ -206,7 +192,7 @@ def _measure(
             for key, (optical, radar, polarizations) in pairs.items()
         }
         for future in as_completed(names, loop=client.loop):
-            with _before_the_start():
+            with before_the_start():
                 measured[names[future]], asked_again = future.result()
             retries.update(asked_again)
             advance(1)
@@ -241,6 +227,7 @@ def _begin(
     asked: dict[str, Any],
     statistics: dict[PairKey, PairStatistics],
     retries: Counter[str],
+    left_out: list[dict[str, Any]],
     out: Path,
     *,
     overwrite: bool,
@@ -257,6 +244,7 @@ def _begin(
     state = {
         "request": asked,
         "key": product_key({**asked, "scenes": scenes, "statistics": measured}),
+        "left_out": left_out,
         "chunk_px": plan.grid.chunk_px,
         "statistics": measured,
         "retries": dict(sorted(retries.items())),

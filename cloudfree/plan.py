@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ from cloudfree.bundle import Bundle, open_bundle
 from cloudfree.choice import select_scenes
 from cloudfree.config import RunSettings
 from cloudfree.contract import Channels
-from cloudfree.errors import BundleError
+from cloudfree.detectors import choose_detector, describe_mask, needs_detector
+from cloudfree.errors import BundleError, MaskError
 from cloudfree.grid import GridPlan, crs_of, halo_px, plan_grid, project_area
+from cloudfree.mask_file import check_mask
+from cloudfree.masks import reach_px
 from cloudfree.provenance import describe_step
 from cloudfree.providers import Sources, find_sources
 from cloudfree.scenes import Scene, Step, parse_period
@@ -79,6 +82,17 @@ class Plan:
     signer: Signer
     """Signs links when they are read."""
 
+    def masks(self) -> dict[str, str]:
+        """Return what says which pixels of each optical scene are hidden, by scene id."""
+        scenes = [scene for step in self.steps for scene in step.optical]
+        return {scene.id: describe_mask(scene, self.settings.masks) for scene in scenes}
+
+    def _mask_bands(self, step: Step) -> int:
+        """Return how many bands are read for a detector only."""
+        found = [s for s in step.optical if needs_detector(s, self.settings.masks)]
+        wanted = {b for s in found for b in choose_detector(s, self.settings.masks).bands}
+        return len(wanted.difference(self.settings.grid.bands))
+
     def gaps_km2(self, step: Step) -> dict[str, float]:
         """Return how much of the area no optical and no radar footprint covers."""
         crs = crs_of(self.grid.geobox)
@@ -120,7 +134,7 @@ class Plan:
             for c in chunks
         )
         read = sum(
-            haloed * ((2 * bands + 1) * bool(step.optical) + 4 * n_radar * bool(step.radar))
+            haloed * (2 * (bands + self._mask_bands(step)) + 1 + 4 * n_radar * bool(step.radar))
             for step in self.steps
         )
         contract = self.bundle.contract
@@ -128,6 +142,8 @@ class Plan:
         return {
             "model": f"{contract.name} {contract.version}",
             "steps": [{**describe_step(s), "gaps_km2": self.gaps_km2(s)} for s in self.steps],
+            "masks": self.masks(),
+            "mask_file": None if settings.masks.file is None else settings.masks.file.name,
             "crs": f"EPSG:{grid.epsg}",
             "resolution_m": grid.resolution_m,
             "shape": list(grid.geobox.shape),
@@ -172,10 +188,12 @@ def make_plan(
     items: list[catalog.Item] | None = None,
     *,
     channels: Channels | None = None,
+    passed_over: frozenset[str] = frozenset(),
 ) -> Plan:
     """Return what a run will do; asks the catalog once unless given its items.
 
-    ``channels`` say which radar is wanted instead of the model's contract.
+    ``channels`` say which radar is wanted instead of the model's contract. Scenes whose ids are
+    ``passed_over`` are known to show too little.
     Raises a RequestError of one line for anything wrong with the request.
     """
     settings = request.settings
@@ -191,9 +209,14 @@ def make_plan(
     halo = halo_px(
         window_px=contract.window_px,
         reach_px=REACH_PX,
-        dilation_px=round(settings.masks.dilation_m / settings.grid.resolution_m + 0.5),
+        mask_px=reach_px(settings.masks, settings.grid.resolution_m),
     )
     grid = plan_grid(aoi, settings.grid, halo=halo)
+    if settings.masks.file is not None:
+        check_mask(settings.masks.file, grid)
+        # whole: workers may run elsewhere on this machine
+        whole = replace(settings.masks, source=str(settings.masks.file.absolute()))
+        settings = replace(settings, masks=whole)
     area = catalog.widen(aoi.geometry, halo * settings.grid.resolution_m)
     if items is None:
         items = catalog.search(
@@ -212,7 +235,15 @@ def make_plan(
         channels=channels or contract,
         sources=sources,
         settings=settings.scenes,
+        passed_over=passed_over,
     )
+    if settings.masks.file is not None and len(steps) > 1:
+        raise MaskError(
+            f"the mask {request.settings.masks.source} is of one overpass, and {request.date} "
+            f"holds {len(steps)}; give the mask's own day"
+        )
+    for scene in (scene for step in steps for scene in step.optical):
+        logger.info("masks: %s by %s", scene.id, describe_mask(scene, settings.masks))
     for step in steps:
         logger.info("scenes.select_scenes: %s", describe_step(step))
     logger.info("grid.plan_grid: EPSG:%s %s px", grid.epsg, tuple(grid.geobox.shape))

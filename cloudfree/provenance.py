@@ -55,6 +55,15 @@ def describe_step(step: Step) -> dict[str, Any]:
     }
 
 
+def describe_left_out(step: Step, seen_share: float) -> dict[str, Any]:
+    """Return the facts of a step that showed too little of the area."""
+    return {
+        "time": step.time.isoformat(),
+        "optical": [scene.id for scene in step.optical],
+        "seen_share": round(seen_share, 4),
+    }
+
+
 def _describe_candidate(candidate: Candidate) -> dict[str, Any]:
     facts: dict[str, Any] = {"time": candidate.time.isoformat(), "scenes": list(candidate.scenes)}
     figures = ("covered", "cloud_percent", "days", "score")

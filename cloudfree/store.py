@@ -76,7 +76,7 @@ def create_cube(
     side = plan.chunk_px
     layers = {
         "source": ("uint8", _flags("nodata seen reconstructed not_restored")),
-        "cloud": ("uint8", _flags("clear cloudy shadow dilated")),
+        "cloud": ("uint8", _flags("clear cloudy shadow dilated defective")),
         "optical_scene": ("uint16", {"long_name": "1 + index in attribute optical_scenes"}),
         "radar_scene": ("uint16", {"long_name": "1 + index in attribute radar_scenes"}),
     }

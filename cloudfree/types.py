@@ -82,3 +82,27 @@ class SceneFitted(Protocol):
     def fitted(self, numbers: list[list[float]]) -> Model:
         """Return the model that uses these numbers."""
         ...
+
+
+class CloudDetector(Protocol):
+    """Finds the clouds of scenes that have no classification.
+
+    A pixel's answer depends on that pixel alone, so that any cutting of an area gives the same.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a plan and run.json call it."""
+        ...
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """What it reads, in the order it is given."""
+        ...
+
+    def __call__(self, reflectance: Float32Array) -> BoolArray:
+        """Return (y, x): True where cloud hides the ground or some of it.
+
+        ``reflectance`` is (band, y, x), 1 for a white surface. The answer for nodata is not used.
+        """
+        ...

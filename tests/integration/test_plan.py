@@ -32,7 +32,9 @@ def test_plan_needs_no_pixel(cloudfree: Command, scenes: SyntheticScenes, tmp_pa
     assert "VV, 17.2 h before" in printed
     code, printed, _ = cloudfree(*command, "--json")
     assert code == 0
-    assert json.loads(printed)["steps"][0]["gaps_km2"]["radar"] == 0
+    plan = json.loads(printed)
+    assert plan["steps"][0]["gaps_km2"]["radar"] == 0
+    assert plan["halo_px"] == 128 + 255 + 10 + 15  # blend, window, dilation, largest speck
     assert [path.name for path in tmp_path.iterdir()] == ["items.json"]
 
 

@@ -83,7 +83,7 @@ def test_the_baseline_beats_filling_in(los_angeles: Path, real_scenes: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "steps", "polarization"), [("jiangsu", 1, "VV"), ("finland", 12, "VV")]
+    ("name", "steps", "polarization"), [("jiangsu", 1, "VV"), ("finland", 10, "VV")]
 )
 def test_small_places(
     real_scenes: Path, tmp_path: Path, name: str, steps: int, polarization: str

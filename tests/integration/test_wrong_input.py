@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 
 from cloudfree.synthetic import SyntheticScenes
 
@@ -47,6 +49,10 @@ OPTIONS = {
     "missing bundle": (["--model", "nobody"], "no model bundle"),
     "missing settings": (["--config", "nowhere.toml"], "cannot read the settings"),
     "unknown option": (["--chunks", "7"], "--chunks"),
+    "missing mask": (["--mask", "nowhere.tif"], "cannot read the mask nowhere.tif"),
+    "a folder for a mask": (["--mask", "/"], "cannot read the mask"),
+    "too little seen": (["--min-seen", "0.99"], "Lower --min-seen"),
+    "more than all seen": (["--min-seen", "99"], "give a share, 0 to 1"),
     "no scheduler": (["--scheduler", "tcp://127.0.0.1:1"], "no Dask scheduler"),
 }
 
@@ -129,6 +135,52 @@ def test_settings_files(
     config = tmp_path / "run.toml"
     config.write_text(text)
     refused(cloudfree(*arguments, "--config", config), hint, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("own.tif", "nothing", "no raster that GDAL reads"),
+        ("own.geojson", '{"type": "Point", "coordinates": [9, 48]}', "a Point"),
+        ("own.geojson", polygon((5e5, 5e6), (6e5, 5e6), (6e5, 6e6)), "EPSG:4326"),
+    ],
+)
+def test_masks(
+    cloudfree: Command, arguments: list[str | Path], tmp_path: Path, name: str, text: str, hint: str
+) -> None:
+    mask = tmp_path / name
+    mask.write_text(text)
+    refused(cloudfree(*arguments, "--mask", mask), hint, tmp_path / "out")
+
+
+def test_a_mask_that_lies_elsewhere(
+    cloudfree: Command, arguments: list[str | Path], tmp_path: Path
+) -> None:
+    mask = tmp_path / "own.tif"
+    with rasterio.open(
+        mask, "w", driver="GTiff", count=1, height=5, width=7, dtype="uint8", crs="EPSG:4326",
+        transform=rasterio.Affine(0.1, 0, 100, 0, -0.1, 10),
+    ) as file:  # fmt: skip
+        file.write(np.ones((5, 7), np.uint8), 1)
+    refused(cloudfree(*arguments, "--mask", mask), "does not touch the area", tmp_path / "out")
+
+
+@pytest.mark.parametrize("missing", [("SCL", "B02"), ("SCL", "B04")])
+def test_a_scene_with_nothing_to_find_its_clouds_from(
+    cloudfree: Command,
+    arguments: list[str | Path],
+    scenes: SyntheticScenes,
+    tmp_path: Path,
+    missing: tuple[str, str],
+) -> None:
+    folder = damaged(scenes, tmp_path)
+    collection = json.loads((folder / "items.json").read_text())
+    for item in collection["features"]:
+        for name in missing:
+            item["assets"].pop(name, None)
+    (folder / "items.json").write_text(json.dumps(collection))
+    asked = (*arguments, "--stac", folder / "items.json", "--bands", "B03,B08")
+    refused(cloudfree(*asked), "neither a scene classification", tmp_path / "out")
 
 
 def damaged(scenes: SyntheticScenes, tmp_path: Path) -> Path:

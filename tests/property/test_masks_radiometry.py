@@ -4,8 +4,21 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloudfree.config import MaskSettings
 from cloudfree.harmonisation import find_offset
-from cloudfree.masks import choose_scene, dilate
+from cloudfree.masks import (
+    CLOUDY,
+    DEFECTIVE,
+    DRAWN_HIDDEN,
+    DRAWN_SEEN,
+    DRAWN_UNKNOWN,
+    SHADOW,
+    choose_scene,
+    dilate,
+    drop_specks,
+    hidden_pixels,
+    reach_px,
+)
 from cloudfree.providers import OpticalCollection
 from cloudfree.radiometry import (
     OpticalStatistics,
@@ -44,6 +57,56 @@ def test_a_dilation_does_not_depend_on_the_cut(seed: int, top: int, left: int) -
     part = dilate(mask[top : top + 40, left : left + 50], 6.5)[7:-7, 7:-7]
     whole = dilate(mask, 6.5)[top + 7 : top + 33, left + 7 : left + 43]
     np.testing.assert_array_equal(part, whole)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 9999), share=st.floats(0, 0.7), least=st.integers(1, 12))
+def test_specks_are_what_hangs_together_in_too_few_pixels(
+    seed: int, share: float, least: int
+) -> None:
+    mask = np.random.default_rng(seed).random((13, 17)) < share
+    left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
+    expected = np.zeros_like(mask)
+    while left:
+        spot, edge = set(), {left.pop()}
+        while edge:
+            spot |= edge
+            edge = {
+                (y, x) for y, x in left if any(max(abs(y - v), abs(x - u)) == 1 for v, u in edge)
+            }
+            left -= edge
+        if len(spot) >= least:
+            expected[tuple(np.array(list(spot)).T)] = True
+    np.testing.assert_array_equal(drop_specks(mask, least), expected)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 9999),
+    share=st.floats(0.02, 0.45),
+    area=st.sampled_from([0.0, 400.0, 800.0, 1600.0]),
+    dilation=st.sampled_from([0.0, 10.0, 25.0]),
+    draws=st.booleans(),
+)
+def test_hidden_pixels_do_not_depend_on_the_cut(
+    seed: int, share: float, area: float, dilation: float, draws: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    odds = [1 - share, share / 2, share / 4, share / 4]
+    codes = rng.choice([0, CLOUDY, SHADOW, DEFECTIVE], (90, 100), p=odds).astype(np.uint8)
+    valid = rng.random(codes.shape) < 0.95
+    values = [DRAWN_SEEN, DRAWN_HIDDEN, DRAWN_UNKNOWN]
+    drawn = rng.choice(values, codes.shape, p=[0.3, 0.01, 0.69]).astype(np.uint8) if draws else None
+    rules = MaskSettings(dilation_m=dilation, min_area_m2=area)
+    halo = reach_px(rules, 10.0)
+    whole = hidden_pixels(codes, drawn, valid, rules, 10.0)
+    y, x = rng.integers(halo, 90 - halo - 10), rng.integers(halo, 100 - halo - 10)
+    read = slice(y - halo, y + 10 + halo), slice(x - halo, x + 10 + halo)
+    cut = hidden_pixels(
+        codes[read], None if drawn is None else drawn[read], valid[read], rules, 10.0
+    )
+    core = slice(halo, halo + 10)
+    np.testing.assert_array_equal(cut[core, core], whole[y : y + 10, x : x + 10])
 
 
 @settings(max_examples=60, deadline=None)

@@ -112,7 +112,7 @@ def test_a_crs_without_a_code_says_so() -> None:
 
 
 def test_the_halo_adds_up() -> None:
-    assert halo_px(window_px=256, reach_px=128, dilation_px=10) == 128 + 255 + 10
+    assert halo_px(window_px=256, reach_px=128, mask_px=10) == 128 + 255 + 10
 
 
 @pytest.mark.parametrize(

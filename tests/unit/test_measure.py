@@ -5,7 +5,7 @@ import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +181,20 @@ def test_a_model_that_learns_from_scenes_does_and_is_made_ready(pair: tuple[Scen
 def test_measuring_twice_gives_the_same(pair: tuple[Scene, Scene]) -> None:
     model = Baseline(contract=CONTRACT)
     assert measure(pair, model, 4) == measure(pair, model, 4)
+
+
+def test_a_mask_file_is_of_an_area_and_not_of_the_scene(pair: tuple[Scene, Scene]) -> None:
+    asked = settings()
+    own = replace(asked, masks=replace(asked.masks, source=pair[0].hrefs["SCL"]))  # all hidden
+    found = measure_pair(
+        *pair,
+        polarizations=("vv",),
+        model=Plain(),
+        settings=own,
+        fetcher=FETCHER,
+        clock=Count(),
+    )
+    assert found == measure(pair, Plain())
 
 
 def test_a_scene_smaller_than_a_window_is_measured(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ HEIGHT, WIDTH = 24, 36
 BOX = GeoBox((HEIGHT, WIDTH), Affine(10, 0, LEFT, 0, -10, TOP), "EPSG:32611")
 BANDS = ("B04", "B02")
 NOON = dt.datetime(2024, 6, 15, 18, tzinfo=dt.UTC)
-SETTINGS = RunSettings(grid=GridSettings(bands=BANDS), masks=MaskSettings(dilation_m=10))
+PLAIN = MaskSettings(dilation_m=10, min_area_m2=0)
+SETTINGS = RunSettings(grid=GridSettings(bands=BANDS), masks=PLAIN)
 RNG = np.random.default_rng(31)
 
 
@@ -85,9 +87,12 @@ def radar(folder: Path, name: str, power: np.ndarray) -> Scene:
     return scene(name, {"vv": save(folder / f"{name}.tif", power.astype(np.float32), np.nan)})
 
 
-def look(optical: tuple[Scene, ...], radar: tuple[Scene, ...]) -> tuple[Observation, UInt8Array]:
+def look(
+    optical: tuple[Scene, ...], radar: tuple[Scene, ...], masks: MaskSettings = PLAIN
+) -> tuple[Observation, UInt8Array]:
     step = Step(time=NOON, optical=optical, radar=radar, polarizations=("vv",), radar_age_h=None)
-    return observe(step, BOX, SETTINGS, Fetcher(SETTINGS.cube, Unsigned()), NoClock())
+    settings = replace(SETTINGS, masks=masks)
+    return observe(step, BOX, settings, Fetcher(SETTINGS.cube, Unsigned()), NoClock())
 
 
 DN = RNG.integers(1500, 9000, (2, HEIGHT, WIDTH))
@@ -133,12 +138,55 @@ def test_nodata_is_neither_seen_nor_made(tmp_path: Path) -> None:
     assert (cloud[5, 7], cloud[5, 8]) == (CLOUDY, DILATED)
 
 
-def test_without_a_classification_everything_with_data_is_seen(tmp_path: Path) -> None:
+def hazy(dn: np.ndarray, offset: int) -> np.ndarray:
+    """Where B02 - 0.5 B04 is above 0.12; an independent reckoning of the detector's test."""
+    red, blue = (dn + offset) / 10_000
+    return blue - 0.5 * red > 0.12
+
+
+def test_without_a_classification_a_detector_finds_the_clouds(tmp_path: Path) -> None:
     dn = DN.copy()
     dn[:, :4] = 0
-    seen, cloud = look((optical(tmp_path, "a", dn, None, ""),), ())
-    np.testing.assert_array_equal(seen.masks.seen, (dn != 0).any(axis=0))
+    undilated = MaskSettings(dilation_m=0, min_area_m2=0)
+    seen, cloud = look((optical(tmp_path, "a", dn, None, "05.10"),), (), undilated)
+    valid = (dn != 0).any(axis=0)
+    assert 0.2 < hazy(dn, -1000)[valid].mean() < 0.8
+    assert (hazy(dn, -1000) != hazy(dn, 0))[valid].any()
+    np.testing.assert_array_equal(cloud == CLOUDY, valid & hazy(dn, -1000))
+    np.testing.assert_array_equal(seen.masks.seen, valid & ~hazy(dn, -1000))
+
+
+def test_a_detector_reads_bands_that_the_product_has_not(tmp_path: Path) -> None:
+    dark = np.full((2, HEIGHT, WIDTH), 500)
+    cirrus = np.full((HEIGHT, WIDTH), 20)
+    cirrus[4:9, 11:19] = 300
+    bare = optical(tmp_path, "a", dark, None, "")
+    high = save(tmp_path / "a_B10.tif", cirrus.astype(np.uint16))
+    _, cloud = look((scene("a", {**bare.hrefs, "B10": high}),), ())
+    np.testing.assert_array_equal(cloud == CLOUDY, cirrus == 300)
+    _, cloud = look((bare,), ())
     assert not cloud.any()
+
+
+def test_a_detectors_bands_are_read_only_where_it_is_asked(tmp_path: Path) -> None:
+    whole = optical(tmp_path, "a", DN, CLEAR_SKY, "")
+    named = scene("a", {**whole.hrefs, "B10": str(tmp_path / "gone.tif")})
+    _, cloud = look((named,), ())
+    assert not cloud.any()
+    with pytest.raises(ReadError, match=r"gone\.tif"):
+        look((named,), (), MaskSettings(source="detector"))
+
+
+def test_a_mask_file_is_laid_over_every_scene(tmp_path: Path) -> None:
+    classes = CLEAR_SKY.copy()
+    classes[2:8, 3:9] = 9
+    drawn = np.full((HEIGHT, WIDTH), 255)
+    drawn[:12], drawn[15:20, 20:30] = 0, 1
+    file = tmp_path / "own.tif"
+    save(file, drawn.astype(np.uint8), 255)
+    settings = MaskSettings(source=str(file), dilation_m=0)
+    _, cloud = look((optical(tmp_path, "a", DN, classes, ""),), (), settings)
+    np.testing.assert_array_equal(cloud == CLOUDY, drawn == 1)
 
 
 def test_radar_is_taken_from_the_first_scene_that_has_it(tmp_path: Path) -> None:

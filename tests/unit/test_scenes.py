@@ -62,7 +62,11 @@ def radar(name: str, hours: float = 5, **changes: Any) -> Scene:
 
 
 def select(
-    *scenes: Scene, date: str = "2024-06-15", channels: Channels = EITHER, **settings: Any
+    *scenes: Scene,
+    date: str = "2024-06-15",
+    channels: Channels = EITHER,
+    passed_over: frozenset[str] = frozenset(),
+    **settings: Any,
 ) -> list[Step]:
     return select_scenes(
         scenes,
@@ -73,6 +77,7 @@ def select(
         channels=channels,
         sources=SOURCES,
         settings=SceneSettings(**settings),
+        passed_over=passed_over,
     )
 
 
@@ -240,6 +245,16 @@ def test_level_2a_goes_before_its_twin_of_level_1c() -> None:
     other_day = optical("l1c", 24, **twin)
     steps = select(optical("l2a"), other_day, radar("r"), date="2024-06-15/2024-06-16")
     assert [ids(step.optical) for step in steps] == [["l2a"], ["l1c"]]
+
+
+def test_a_datatake_that_is_passed_over_takes_its_tiles_and_its_twin_along() -> None:
+    tiles = (optical("a1"), optical("a2", 0.01))
+    twin = optical("l1c", collection="sentinel-2-l1c")
+    scenes = (*tiles, twin, optical("later", 40), radar("r"), radar("r2", 41))
+    assert ids(select(*scenes)[0].optical) == ["a1", "a2"]
+    assert ids(select(*scenes, passed_over=frozenset({"a2"}))[0].optical) == ["later"]
+    with pytest.raises(NoSceneError, match="no optical scene"):
+        select(*scenes, passed_over=frozenset({"a1", "later"}))
 
 
 def test_a_preferred_twin_beside_the_area_does_not_hide_the_one_over_it() -> None:
