@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from rich.progress import (
 
 from cloudfree.config import RunSettings, build, merge, read_toml
 from cloudfree.errors import BundleError, CloudfreeError, RequestError, StoreError
+from cloudfree.keys import unsigned
 from cloudfree.progress import Advance
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -172,7 +174,7 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.option("--overwrite", is_flag=True, help="Start anew where the folder holds a run.")
 def run_command(out: Path, overwrite: bool, as_json: bool, **options: Any) -> None:
     """Make a cloud-free cube of an area and date."""
-    from cloudfree.pipeline import resume_command, run
+    from cloudfree.pipeline import run
 
     request = _request(options)
     outcome = run(request, out, overwrite=overwrite, progress=Bars())
@@ -181,7 +183,7 @@ def run_command(out: Path, overwrite: bool, as_json: bool, **options: Any) -> No
             click.echo(f"cloudfree: chunk {name} failed: {reason}", err=True)
         click.echo(
             f"cloudfree: {len(outcome.failed)} chunks failed, {outcome.chunks_done} are done. "
-            f"Resume with: {resume_command(request, out)}",
+            f"Resume with: {_same_command()}",
             err=True,
         )
         sys.exit(1)
@@ -189,6 +191,12 @@ def run_command(out: Path, overwrite: bool, as_json: bool, **options: Any) -> No
         click.echo(json.dumps(outcome.summary, indent=1))
     else:
         click.echo(_run_text(outcome.summary, out, outcome.chunks_resumed))
+
+
+def _same_command() -> str:
+    """Return the command that was given, without what would start anew, or a signature."""
+    words = [word for word in sys.argv[1:] if word != "--overwrite"]
+    return shlex.join(["cloudfree", *(unsigned(w) if "://" in w else w for w in words)])
 
 
 @main.command("demo")
@@ -281,6 +289,8 @@ def patches_command(
     """Cut clear pairs of radar and optical patches for training, as a run reads scenes."""
     from cloudfree.patches import PatchChoice, cut_patches
 
+    if options["model"] is None and options["config"] is None:
+        options["model"] = "baseline"  # patches are for models to come: any bands will do
     choice = PatchChoice(size_px=size_px, max_cloud=max_cloud, all_polarizations=all_polarizations)
     counts = cut_patches(_request(options), out, choice, Bars())
     if as_json:

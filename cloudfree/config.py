@@ -196,7 +196,7 @@ class MaskSettings:
 class RestorationSettings:
     """Which model restores, and how."""
 
-    model: str = "baseline"
+    model: str = "small"
     """Name of a built-in bundle or the folder of one."""
     batch_windows: int = 16
     """Windows given to the model at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from cloudfree.pipeline import Outcome, run
 from cloudfree.plan import Request
 from cloudfree.progress import Progress
 from cloudfree.sampling import locate, take_nearest
-from cloudfree.synthetic import SyntheticScenes, write_scenes
+from cloudfree.synthetic import BANDS, SyntheticScenes, write_scenes
 from cloudfree.types import Float64Array
 
 _PEAK = 3558.0
@@ -45,19 +45,13 @@ def run_demo(
     if folder.exists() and any(folder.iterdir()) and not (folder / "scenes").is_dir():
         raise OutputError(f"{folder} holds other files; give another folder")
     scenes = write_scenes(folder / "scenes", seed=seed)
-    grid = replace(settings.grid, bands=("B02", "B03", "B04", "B08"))
-    request = Request(
-        aoi=scenes.aoi,
-        date=scenes.date,
-        stac=str(scenes.items),
-        settings=replace(settings, grid=grid),
-    )
+    request = Request(aoi=scenes.aoi, date=scenes.date, stac=str(scenes.items), settings=settings)
     outcome = run(request, folder / "product", overwrite=True, progress=progress)
-    psnr, mean_colour = _score(folder / "product", scenes)
+    psnr, mean_colour = _score(folder / "product", scenes, settings.grid.bands)
     return Demo(outcome=outcome, scenes=scenes, psnr_db=psnr, mean_colour_psnr_db=mean_colour)
 
 
-def _score(product: Path, scenes: SyntheticScenes) -> tuple[float, float]:
+def _score(product: Path, scenes: SyntheticScenes, bands: tuple[str, ...]) -> tuple[float, float]:
     """Return the PSNR in dB under cloud, of the product and of mean colour."""
     with rasterio.open(product / f"{scenes.date}_reflectance.tif") as file:
         made = file.read().astype(np.float64)
@@ -66,7 +60,9 @@ def _score(product: Path, scenes: SyntheticScenes) -> tuple[float, float]:
         source = file.read(1)
     with rasterio.open(scenes.truth) as file:
         positions = locate(grid, file.crs.to_wkt(), file.transform)
-        stored = np.stack([take_nearest(band, positions, (0, 0), 0) for band in file.read()])
+        numbers = [BANDS.index(band) + 1 for band in bands]
+        hidden = file.read(numbers)
+    stored = np.stack([take_nearest(band, positions, (0, 0), 0) for band in hidden])
     truth = np.maximum(stored.astype(np.float64) + SINCE_0400_DN, 1)
     where = source == RECONSTRUCTED
     mean = np.array([band[source == SEEN].mean() for band in made])

@@ -168,7 +168,7 @@ def _measure(
 
     Also returns how often servers were asked again.
     """
-    model = plan.bundle.load()
+    model = client.scatter(plan.bundle.load(), hash=False)
     pairs = {
         (optical.id, radar.id): (optical, radar, step.polarizations)
         for step in plan.steps
@@ -349,9 +349,3 @@ def _restore_all(work: Work, client: Client, done: set[str], progress: Progress)
 def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, CloudfreeError) else f"{type(error).__name__}: {text}"
-
-
-def resume_command(request: Request, out: Path) -> str:
-    """Return the command that does the failed chunks again."""
-    stac = f" --stac {request.stac}" if request.stac else ""
-    return f"cloudfree run --aoi {request.aoi} --date {request.date}{stac} --out {out}"

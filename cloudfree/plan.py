@@ -202,7 +202,7 @@ def make_plan(
     if contract.bands and set(contract.bands) != set(settings.grid.bands):
         raise BundleError(
             f"model {contract.name} restores bands {', '.join(contract.bands)}; the run asks for "
-            f"{', '.join(settings.grid.bands)}. Give these with --bands or another --model"
+            f"{', '.join(settings.grid.bands)}. Give these with --bands, or --model baseline"
         )
     aoi, sources = read_aoi(request.aoi), request.sources
     period = parse_period(request.date)

@@ -16,7 +16,7 @@ from cloudfree.landscape import Array, Shape, paint_landscape
 Corners: TypeAlias = tuple[tuple[float, float], ...]
 
 _DATE = "2024-06-15"
-_BANDS = ("B02", "B03", "B04", "B08")
+BANDS = ("B02", "B03", "B04", "B08")
 _POLARISATIONS = ("vv", "vh")
 _EPSG = 32632
 _WEST_M, _NORTH_M = 613_020.0, 5_343_000.0
@@ -63,7 +63,7 @@ def write_scenes(folder: Path, *, seed: int = 0, size_px: int = 1536) -> Synthet
     folder.mkdir(parents=True, exist_ok=True)
     _write_cog(folder / "truth.tif", truth)
     _write_cog(folder / "SCL.tif", scl[None], pixel_m=20.0)
-    for name, pixels in zip(_BANDS + _POLARISATIONS, (*cloudy, *land.power), strict=True):
+    for name, pixels in zip(BANDS + _POLARISATIONS, (*cloudy, *land.power), strict=True):
         _write_cog(folder / f"{name}.tif", pixels[None])
     items = [_describe_optical(shape, scl), _describe_radar(shape)]
     collection = {"type": "FeatureCollection", "features": items}
@@ -136,7 +136,7 @@ def _describe_optical(shape: Shape, scl: Array) -> dict[str, Any]:
         "s2:datatake_id": "GS2B_20240615T102031_038001_N05.10",
         "s2:processing_baseline": "05.10",
     }
-    item = _describe_item("sentinel-2-l2a", properties, _SWATH, shape, (*_BANDS, "SCL"))
+    item = _describe_item("sentinel-2-l2a", properties, _SWATH, shape, (*BANDS, "SCL"))
     item["assets"]["SCL"] |= _describe_grid(scl.shape, 20.0)
     return item
 

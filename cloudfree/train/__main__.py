@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clouds", type=Path, help="real cloudy/clear pairs to clip clouds from")
     parser.add_argument("--translator", type=Path, nargs="*", default=[], help="GAN1 weights")
     parser.add_argument("--start", type=Path, help="weights that a new training begins with")
-    parser.add_argument("--without-fold", type=int, help="leave out this fold of [folds] count")
+    parser.add_argument("--folds", type=int, help="split the scenes into so many folds")
+    parser.add_argument("--without-fold", type=int, help="leave out this one of them, from 0")
     parser.add_argument("--steps", type=int)
     parser.add_argument(
         "--devices", type=int, default=1, help="GPUs, or processes on a CPU, that share a batch"
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             read_toml(chosen.settings),
             {
                 "optimiser": {"steps": chosen.steps},
-                "folds": {"without": chosen.without_fold},
+                "folds": {"count": chosen.folds, "without": chosen.without_fold},
             },
         )
         settings = build(TrainSettings, tables, str(chosen.settings))

@@ -90,7 +90,10 @@ class FoldSettings:
     """Number of the group to leave out."""
 
     def __post_init__(self) -> None:
-        _require(self.count == 0 or 0 <= self.without < self.count, "no such fold to leave out")
+        _require(
+            0 <= self.without < max(self.count, 1),
+            f"there is no fold {self.without} of {self.count} to leave out",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import xarray as xr
 from affine import Affine
 
 from cloudfree import patches
-from cloudfree.config import RunSettings
+from cloudfree.config import RestorationSettings, RunSettings
 from cloudfree.contract import Channels
 from cloudfree.errors import RequestError
 from cloudfree.grid import GridPlan, origin_px
@@ -82,7 +82,7 @@ class Walk(NamedTuple):
 @pytest.fixture(scope="module")
 def walk(scenes: SyntheticScenes, product: Path) -> Walk:
     """Return what rows 5 to 8 of a run give for the whole area at once."""
-    settings = RunSettings()
+    settings = RunSettings(restoration=RestorationSettings(model="baseline"))
     plan = make_plan(
         Request(aoi=scenes.aoi, date=scenes.date, stac=str(scenes.items), settings=settings)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -135,6 +136,7 @@ def test_a_run_killed_with_9_resumes_to_the_same_pixels(
     command = [
         sys.executable, "-c", "from cloudfree.cli import entry; entry()",
         "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", scenes.items,
+        "--model", "baseline",
         "--out", out, "--chunk-px", "256",
     ]  # fmt: skip
     process = subprocess.Popen(
@@ -200,6 +202,7 @@ def test_chunks_that_fail_are_named_and_done_by_the_next_run(
     shutil.copytree(scenes.items.parent, folder)
     command = [
         "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", folder / "items.json",
+        "--model", "baseline",
         "--out", out, "--chunk-px", "256",
     ]  # fmt: skip
     assert cloudfree(*command)[0] == 0
@@ -211,10 +214,12 @@ def test_chunks_that_fail_are_named_and_done_by_the_next_run(
     code, _, complaint = cloudfree(*command)
     assert code == 1
     assert all(f"chunk {mark.stem} failed" in complaint for mark in lost)
-    assert "Resume with: cloudfree run --aoi" in complaint
+    (resume,) = (line for line in complaint.splitlines() if "Resume with: " in line)
     assert "Traceback" not in complaint
     (folder / "B04.tif").write_bytes(whole)
-    code, printed, _ = cloudfree(*command)
+    words = shlex.split(resume.partition("Resume with: ")[2])
+    assert words[0] == "cloudfree"
+    code, printed, _ = cloudfree(*words[1:])
     assert code == 0
     assert "were done before" in printed
     assert_same_pixels(open_raw(product), open_raw(out))

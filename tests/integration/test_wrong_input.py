@@ -40,7 +40,8 @@ OPTIONS = {
     "no scene in reach": (["--date", "2023-01-01"], "Check the area, the date"),
     "no optical scene near": (["--date", "2024-06-18", "--optical-days", "1"], "no scene"),
     "no radar in reach": (["--sar-days", "0.1"], "--sar-days"),
-    "missing band": (["--bands", "B02,B11"], "no asset for B11"),
+    "missing band": (["--bands", "B02,B11", "--model", "baseline"], "no asset for B11"),
+    "bands of another model": (["--bands", "B02,B08"], "or --model baseline"),
     "unknown band": (["--bands", "B02,B99"], "B99"),
     "unknown crs": (["--crs", "EPSG:99"], "EPSG:99"),
     "crs in degrees": (["--crs", "EPSG:4326"], "metres"),
@@ -179,7 +180,8 @@ def test_a_scene_with_nothing_to_find_its_clouds_from(
         for name in missing:
             item["assets"].pop(name, None)
     (folder / "items.json").write_text(json.dumps(collection))
-    asked = (*arguments, "--stac", folder / "items.json", "--bands", "B03,B08")
+    asked = (*arguments, "--stac", folder / "items.json", "--bands", "B03,B08",
+             "--model", "baseline")  # fmt: skip
     refused(cloudfree(*asked), "neither a scene classification", tmp_path / "out")
 
 
@@ -257,6 +259,7 @@ def test_output_that_holds_something_else(
 def test_output_that_holds_another_run(
     cloudfree: Command, arguments: list[str | Path], tmp_path: Path
 ) -> None:
+    arguments = [*arguments, "--model", "baseline"]
     assert cloudfree(*arguments)[0] == 0
     before = (tmp_path / "out" / "run.json").read_text()
     code, _, complaint = cloudfree(*arguments, "--bands", "B02,B08")

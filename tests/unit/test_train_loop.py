@@ -317,6 +317,10 @@ def test_wrong_settings_are_named() -> None:
         make_settings(generator={"widht": 4})
     with pytest.raises(SettingsError, match="drib, unet"):
         make_settings(generator={"network": "resnet"})
+    with pytest.raises(SettingsError, match="no fold 2 of 2"):
+        make_settings(folds={"count": 2, "without": 2})
+    with pytest.raises(SettingsError, match="no fold 1 of 0"):
+        make_settings(folds={"without": 1})
 
 
 def test_folders_without_train_are_refused(tmp_path: Path) -> None:
