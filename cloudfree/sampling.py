@@ -23,6 +23,7 @@ _NODE_PX = 16
 """Positions are exact on a lattice of this pitch and linear between: within 1e-4 px for UTM."""
 _MARGIN_PX = 2e-3
 """Pixels this close to an edge of the source are transformed exactly, one by one."""
+_INT32 = 2**31
 _lock = threading.Lock()
 
 
@@ -169,15 +170,30 @@ def take_nearest(
 
     ``pixels`` is a part of the source whose first pixel is ``corner``.
     """
-    rows = np.floor(positions.rows).astype(np.int64) - corner[0]
-    cols = np.floor(positions.cols).astype(np.int64) - corner[1]
-    inside = (rows >= 0) & (rows < pixels.shape[0]) & (cols >= 0) & (cols < pixels.shape[1])
-    rows, cols = np.clip(rows, 0, pixels.shape[0] - 1), np.clip(cols, 0, pixels.shape[1] - 1)
-    if rows.shape[1] == cols.shape[0] == 1:
-        taken = pixels[rows[:, 0]][:, cols[0]]
-    else:
-        taken = np.take(pixels, rows * pixels.shape[1] + cols)
-    return taken if inside.all() else np.where(inside, taken, np.asarray(fill, pixels.dtype))
+    height, width = pixels.shape
+    rows = np.floor(positions.rows).astype(np.int32) - np.int32(corner[0])
+    cols = np.floor(positions.cols).astype(np.int32) - np.int32(corner[1])
+    inside = _all_within(rows, height) and _all_within(cols, width)
+    if inside and rows.shape[1] == cols.shape[0] == 1:
+        taken: AnyArray = pixels[_as_slice(rows[:, 0])][:, _as_slice(cols[0])]
+        return taken
+    if inside:
+        rows = rows * np.int32(width) if height * width < _INT32 else rows.astype(np.int64) * width
+        return np.take(pixels, rows + cols, mode="clip")
+    held = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
+    rows, cols = np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)
+    return np.where(held, pixels[rows, cols], np.asarray(fill, pixels.dtype))
+
+
+def _all_within(index: AnyArray, size: int) -> bool:
+    return bool(index.size == 0 or (index.min() >= 0 and index.max() < size))
+
+
+def _as_slice(index: AnyArray) -> AnyArray | slice:
+    """Return an index that runs on by one as a slice, so that nothing is copied."""
+    if index.size > 0 and bool((np.diff(index) == 1).all()):
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
 
 
 def take_bilinear(
