@@ -200,8 +200,17 @@ def _absolute(href: str, file: Path) -> str:
 
 
 def read_scenes(items: Iterable[Item], sources: Sources) -> list[Scene]:
-    """Return the scenes of items of the collections that can be used."""
-    collections = sources.collections
+    """Return the scenes of items of the collections that can be used; say which cannot."""
+    items, collections = list(items), sources.collections
+    for refused in (one for one in sources.radar.radar if not one.terrain_corrected):
+        count = sum(item["collection"] == refused.id for item in items)
+        if count:
+            logger.warning(
+                "left out %d items of %s: it is not corrected for terrain, so relief displaces "
+                "its pixels",
+                count,
+                refused.id,
+            )
     return [
         read_scene(item, collections[item["collection"]])
         for item in items

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
 from cloudfree.grid import crs_of, origin_px
-from cloudfree.types import AnyArray, Float32Array, Float64Array, Int64Array
+from cloudfree.types import AnyArray, BoolArray, Float32Array, Float64Array, Int64Array
 
 _NODE_PX = 16
 """Positions are exact on a lattice of this pitch and linear between: within 1e-4 px for UTM."""
@@ -94,8 +94,8 @@ def _locate_warped(target: GeoBox, source_crs: str, source: Affine) -> Positions
     rows = _between(on_rows[::2, ::2], y_cell, y_share, x_cell, x_share)
     cols = _between(on_cols[::2, ::2], y_cell, y_share, x_cell, x_share)
     curved = np.maximum(_cell_error(on_rows), _cell_error(on_cols)) >= _MARGIN_PX / 4
-    doubtful = np.abs(rows - np.rint(rows)) < _MARGIN_PX
-    doubtful |= np.abs(cols - np.rint(cols)) < _MARGIN_PX
+    doubtful = _near_edge(rows)
+    doubtful |= _near_edge(cols)
     if curved.any():
         doubtful |= curved[y_cell][:, x_cell]
     y, x = np.nonzero(doubtful)
@@ -128,9 +128,20 @@ def _between(
     x_share: Float64Array,
 ) -> Float64Array:
     across = nodes[:, x_cell] + (nodes[:, x_cell + 1] - nodes[:, x_cell]) * x_share
-    above = across[y_cell]
-    between: Float64Array = above + (across[y_cell + 1] - above) * y_share[:, None]
+    above, between = across[y_cell], across[y_cell + 1]
+    between -= above  # in place: fresh memory costs more than the sums
+    between *= y_share[:, None]
+    between += above
     return between
+
+
+def _near_edge(positions: Float64Array) -> BoolArray:
+    """Return where a position lies within the margin of a pixel's edge."""
+    distance = np.rint(positions)
+    distance -= positions
+    np.abs(distance, out=distance)
+    near: BoolArray = distance < _MARGIN_PX
+    return near
 
 
 def _cell_error(dense: Float64Array) -> Float64Array:

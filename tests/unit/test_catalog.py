@@ -210,3 +210,14 @@ def test_a_widened_area_is_wider_by_at_least_the_asked_metres(latitude: float) -
     )
     assert nearest >= 4000.0
     assert grown.contains(area)
+
+
+def test_radar_without_terrain_correction_is_left_out_with_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path, item("o"), item("g", collection="sentinel-1-grd"))
+    found = ask(path)
+    assert names(found) == ["g", "o"]
+    scenes = read_scenes(found, find_sources(CatalogSettings(), str(path)))
+    assert [scene.id for scene in scenes] == ["o"]
+    assert "left out 1 items of sentinel-1-grd: it is not corrected for terrain" in caplog.text
