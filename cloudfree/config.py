@@ -21,7 +21,8 @@ T = TypeVar("T")
 _MOST_DAYS = 366
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
+    """Raise SettingsError with the message unless the condition holds."""
     if not condition:
         raise SettingsError(message)
 
@@ -41,8 +42,8 @@ class CatalogSettings:
     """Scenes with more cloud than this by their metadata are not considered."""
 
     def __post_init__(self) -> None:
-        _require(self.timeout_s > 0, f"timeout_s is {self.timeout_s}; give more than 0")
-        _require(
+        require(self.timeout_s > 0, f"timeout_s is {self.timeout_s}; give more than 0")
+        require(
             0 <= self.max_cloud_percent <= 100,
             f"max_cloud_percent is {self.max_cloud_percent}; give 0 to 100",
         )
@@ -63,16 +64,16 @@ class SceneSettings:
     Below a tenth a product is nearly all estimate, and another day serves better."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             0 <= self.optical_days <= _MOST_DAYS,
             f"optical_days is {self.optical_days}; give 0 to {_MOST_DAYS}",
         )
-        _require(
+        require(
             0 < self.sar_days <= _MOST_DAYS,
             f"sar_days is {self.sar_days}; give more than 0, at most {_MOST_DAYS}",
         )
-        _require(self.day_cost > 0, f"day_cost is {self.day_cost}; give more than 0")
-        _require(0 <= self.min_seen <= 1, f"min_seen is {self.min_seen}; give a share, 0 to 1")
+        require(self.day_cost > 0, f"day_cost is {self.day_cost}; give more than 0")
+        require(0 <= self.min_seen <= 1, f"min_seen is {self.min_seen}; give a share, 0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +91,8 @@ class GridSettings:
 
     def __post_init__(self) -> None:
         check_bands(self.bands)
-        _require(self.resolution_m > 0, f"resolution_m is {self.resolution_m}; give more than 0")
-        _require(
+        require(self.resolution_m > 0, f"resolution_m is {self.resolution_m}; give more than 0")
+        require(
             self.chunk_px > 0 and self.chunk_px % 256 == 0,
             f"chunk_px is {self.chunk_px}; give a multiple of 256",
         )
@@ -111,12 +112,12 @@ class RadiometrySettings:
     """Radar backscatter below this is noise and set to it."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             0 <= self.low_percent < self.high_percent <= 100,
             f"percentiles are {self.low_percent} and {self.high_percent}; "
             "give 0 <= low_percent < high_percent <= 100",
         )
-        _require(self.sample_windows >= 1, "sample_windows is below 1; give 1 or more")
+        require(self.sample_windows >= 1, "sample_windows is below 1; give 1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +136,11 @@ class CubeSettings:
     """Requests that a process has under way at one host; others wait."""
 
     def __post_init__(self) -> None:
-        _require(self.attempts >= 1, f"attempts is {self.attempts}; give 1 or more")
-        _require(self.patience_s >= 0, f"patience_s is {self.patience_s}; give 0 or more")
-        _require(self.timeout_s > 0, f"timeout_s is {self.timeout_s}; give more than 0")
-        _require(self.retry_delay_s >= 0, f"retry_delay_s is {self.retry_delay_s}; give 0 or more")
-        _require(self.requests_per_host >= 1, "requests_per_host is below 1; give 1 or more")
+        require(self.attempts >= 1, f"attempts is {self.attempts}; give 1 or more")
+        require(self.patience_s >= 0, f"patience_s is {self.patience_s}; give 0 or more")
+        require(self.timeout_s > 0, f"timeout_s is {self.timeout_s}; give more than 0")
+        require(self.retry_delay_s >= 0, f"retry_delay_s is {self.retry_delay_s}; give 0 or more")
+        require(self.requests_per_host >= 1, "requests_per_host is below 1; give 1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,20 +168,20 @@ class MaskSettings:
     """Cloud and shadow that hang together over less than this are taken for a mistake."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.detector in ("thresholds", "s2cloudless"),
             f"detector is {self.detector!r}; give thresholds or s2cloudless",
         )
         classes = (*self.cloudy, *self.shadow, *self.defective)
-        _require(
+        require(
             all(1 <= number <= 11 for number in classes) and len(set(classes)) == len(classes),
             f"cloudy, shadow and defective hold classes {classes}; give each of 1 to 11 once",
         )
-        _require(self.source != "", "source is empty; give auto, detector or a mask file")
+        require(self.source != "", "source is empty; give auto, detector or a mask file")
         # Chunks are read with a halo that grows with both.
         for name in ("dilation_m", "min_area_m2"):
             value = getattr(self, name)
-            _require(0 <= value <= 10_000, f"{name} is {value}; give 0 to 10000")
+            require(0 <= value <= 10_000, f"{name} is {value}; give 0 to 10000")
 
     @property
     def file(self) -> Path | None:
@@ -202,7 +203,7 @@ class RestorationSettings:
     """Windows given to the model at once."""
 
     def __post_init__(self) -> None:
-        _require(self.batch_windows >= 1, "batch_windows is below 1; give 1 or more")
+        require(self.batch_windows >= 1, "batch_windows is below 1; give 1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,8 +218,8 @@ class EngineSettings:
     """Assets that one chunk reads at the same time."""
 
     def __post_init__(self) -> None:
-        _require(self.workers >= 1, f"workers is {self.workers}; give 1 or more")
-        _require(self.reader_threads >= 1, "reader_threads is below 1; give 1 or more")
+        require(self.workers >= 1, f"workers is {self.workers}; give 1 or more")
+        require(self.reader_threads >= 1, "reader_threads is below 1; give 1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +243,7 @@ def build(cls: type[T], table: dict[str, Any], where: str) -> T:
     another type. ``where`` names the source in messages.
     """
     hints = get_type_hints(cls)
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # T is always a dataclass
     names = [item.name for item in fields]
     values: dict[str, Any] = {}
     for key, value in table.items():

@@ -162,7 +162,7 @@ def _session(requests_per_host: int) -> requests.Session:
     return session
 
 
-class RemoteAsset(MultiByteRangeResourceContainer):  # type: ignore[misc]
+class RemoteAsset(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rasterio is untyped
     """One file on a server, for rasterio's ``opener``. Raises ReadError where it cannot be had.
 
     GDAL swallows what is raised while it reads, so that failures are kept: look at ``failure``

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-from cloudfree.gan import build_generator, init_weights
+from cloudfree.gan import Network, build_generator, init_weights
+from cloudfree.gan.fill import Fill
 from cloudfree.gan.removal import CloudRemoval, count_inputs
 from cloudfree.train.batches import Batch
 from cloudfree.train.settings import TrainSettings
@@ -20,7 +23,7 @@ def build_network(settings: TrainSettings) -> nn.Module:
     """Return GAN1's generator, or GAN2's with what it is given, at its first weights."""
     chosen = settings.generator
     generator = build_generator(
-        chosen.network,  # type: ignore[arg-type]
+        cast(Network, chosen.network),
         bands_in=count_inputs(network_inputs(settings), settings.channels),
         bands_out=len(settings.channels.bands),
         width=chosen.width,
@@ -32,7 +35,8 @@ def build_network(settings: TrainSettings) -> nn.Module:
     if chosen.residual:
         assert isinstance(generator.last, nn.ConvTranspose2d)
         nn.init.zeros_(generator.last.weight)  # the answer starts as the filled picture
-    return CloudRemoval(generator, chosen.inputs, chosen.fill, residual=chosen.residual)  # type: ignore[arg-type]
+    fill = cast(Fill, chosen.fill)
+    return CloudRemoval(generator, chosen.inputs, fill, residual=chosen.residual)
 
 
 def apply(network: nn.Module, batch: Batch) -> Tensor:

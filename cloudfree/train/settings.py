@@ -7,6 +7,7 @@ from typing import get_args
 
 from cloudfree.bands import RGB, check_bands
 from cloudfree.clouds import CloudSettings
+from cloudfree.config import require
 from cloudfree.contract import Channels
 from cloudfree.errors import SettingsError
 from cloudfree.gan import Network
@@ -21,11 +22,6 @@ PRECISIONS = ("auto", "fp32", "bf16")
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise SettingsError(f"{name} is {value!r}; give one of {', '.join(known)}")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise SettingsError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +66,13 @@ class PatchSettings:
     """``skip`` or ``refuse`` missing, broken and mismatched files."""
 
     def __post_init__(self) -> None:
-        _require(self.size_px >= 16 and self.size_px % 8 == 0, "size_px is no multiple of 8")
+        require(self.size_px >= 16 and self.size_px % 8 == 0, "size_px is no multiple of 8")
         low_high = self.growth_px
-        _require(
+        require(
             len(low_high) == 2 and 0 <= low_high[0] <= low_high[1],
             f"growth_px is {low_high}; give [low, high] with 0 <= low <= high",
         )
-        _require(0 <= self.missed_alpha < 1, "missed_alpha is a share of light; give 0 to 1")
+        require(0 <= self.missed_alpha < 1, "missed_alpha is a share of light; give 0 to 1")
         _choose("on_problem", self.on_problem, ("skip", "refuse"))
 
 
@@ -90,7 +86,7 @@ class FoldSettings:
     """Number of the group to leave out."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             0 <= self.without < max(self.count, 1),
             f"there is no fold {self.without} of {self.count} to leave out",
         )
@@ -118,7 +114,7 @@ class GeneratorSettings:
         _choose("fill", self.fill, get_args(Fill))
         for name in self.inputs:
             _choose("inputs", name, INPUTS)
-        _require(self.width >= 2 and self.width % 2 == 0, "width is odd or below 2")
+        require(self.width >= 2 and self.width % 2 == 0, "width is odd or below 2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +153,7 @@ class OptimiserSettings:
 
     def __post_init__(self) -> None:
         _choose("precision", self.precision, PRECISIONS)
-        _require(self.batch >= 1 and self.steps >= 1, "batch and steps start at 1")
+        require(self.batch >= 1 and self.steps >= 1, "batch and steps start at 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
