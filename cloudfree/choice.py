@@ -99,15 +99,14 @@ def _drop_twins(scenes: list[Scene]) -> list[Scene]:
 
 
 def _is_twin(one: Scene, other: Scene) -> bool:
+    if abs(one.time - other.time) > _SAME_MOMENT or (one.collection, one.platform) != (
+        other.collection,
+        other.platform,
+    ):
+        return False
     if one.tile and other.tile:
-        same_place = one.tile == other.tile
-    else:
-        same_place = one.footprint.equals(other.footprint)
-    return (
-        same_place
-        and (one.collection, one.platform) == (other.collection, other.platform)
-        and abs(one.time - other.time) <= _SAME_MOMENT
-    )
+        return one.tile == other.tile
+    return bool(one.footprint.equals(other.footprint))
 
 
 def _overpasses(scenes: list[Scene]) -> list[tuple[Scene, ...]]:

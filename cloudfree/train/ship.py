@@ -17,6 +17,9 @@ from cloudfree.errors import BundleError, SettingsError
 from cloudfree.train.prepare import REFERENCE
 from cloudfree.train.settings import GeneratorSettings, TrainSettings
 
+STRIDE_PX = 128
+"""Windows overlap by half: under thick cloud neighbours guess differently, and with less overlap the
+change from one to the next shows as a soft edge."""
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -40,6 +43,7 @@ def ship(
         f'name = "{name}"',
         f'version = "{version}"',
         'network = "gan"',
+        f"stride_px = {STRIDE_PX}",
     ]
     chosen = {"sar2opt": sar2opt, "cloud_removal": cloud_removal}
     trainings = {role: file for role, file in chosen.items() if file is not None}

@@ -41,6 +41,7 @@ def test_a_shipped_bundle_loads_and_is_half_the_size(tmp_path: Path) -> None:
     ship(tmp_path / "b", name="b", version="7", cloud_removal=cloud_removal, sar2opt=sar2opt)
     bundle = open_bundle(str(tmp_path / "b"))
     assert bundle.contract.bands == ("B04", "B03", "B02")
+    assert bundle.contract.stride_px == 128
     assert bundle.contract.cloud_removal is not None
     assert bundle.contract.cloud_removal.fill == "inpaint"
     kept = load_file(tmp_path / "b" / "sar2opt.safetensors")
