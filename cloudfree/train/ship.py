@@ -18,7 +18,7 @@ from cloudfree.train.prepare import REFERENCE
 from cloudfree.train.settings import GeneratorSettings, TrainSettings
 
 STRIDE_PX = 128
-"""Windows overlap by half: under thick cloud neighbours guess differently, and with less overlap the
+"""Windows overlap by half: under thick cloud neighbours guess differently; with less overlap the
 change from one to the next shows as a soft edge."""
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
