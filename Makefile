@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow check bench stac-server clean
+.PHONY: demo test test-slow check bench servers clean
 
 demo: $(VENV)/.run
 	$(BIN)/cloudfree demo --out demo --config pipelines/demo.toml
@@ -24,12 +24,12 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_walk.py
 
-# a STAC API for the tests; its packages would quarrel with the product's, so they live apart
-stac-server: .venv-stac/.ready
+# servers for the tests; their packages would quarrel with the product's and each other's
+servers: .venv-stac/.ready .venv-s3/.ready
 
-.venv-stac/.ready: tests/servers/stac-requirements.txt
-	test -x .venv-stac/bin/python || $(PYTHON) -m venv .venv-stac
-	.venv-stac/bin/pip install --quiet --disable-pip-version-check --requirement $<
+.venv-%/.ready: tests/servers/%-requirements.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 # torch first and by its pin: without it the newest build with its CUDA packages is fetched
@@ -44,4 +44,4 @@ $(VENV)/.dev: $(VENV)/.run
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-stac demo dist
+	rm -rf $(VENV) .venv-stac .venv-s3 .azurite demo dist

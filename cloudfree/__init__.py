@@ -1,1 +1,69 @@
-"""cloudfree: clouds removed from Sentinel-2 with the help of Sentinel-1, over wide areas."""
+"""cloudfree: clouds removed from Sentinel-2 with the help of Sentinel-1, over wide areas.
+
+>>> import cloudfree
+>>> cloudfree.load_model("baseline").contract.name
+'baseline'
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloudfree.api import load_model, open_cube, plan, run
+    from cloudfree.config import RunSettings
+    from cloudfree.errors import CloudfreeError, RequestError
+    from cloudfree.pipeline import Outcome
+    from cloudfree.planning import Plan
+    from cloudfree.synthetic import write_scenes
+    from cloudfree.types import Model
+    from cloudfree.user_cube import restore_cube
+
+    __version__: str
+
+_HOMES = {
+    "CloudfreeError": "errors",
+    "Model": "types",
+    "Outcome": "pipeline",
+    "Plan": "planning",
+    "RequestError": "errors",
+    "RunSettings": "config",
+    "load_model": "api",
+    "open_cube": "api",
+    "plan": "api",
+    "restore_cube": "user_cube",
+    "run": "api",
+    "write_scenes": "synthetic",
+}
+"""Public name -> the module that holds it; imported when first asked for (PEP 562), because
+``import cloudfree`` must not wait for torch, dask and GDAL."""
+
+__all__ = [
+    "CloudfreeError",
+    "Model",
+    "Outcome",
+    "Plan",
+    "RequestError",
+    "RunSettings",
+    "__version__",
+    "load_model",
+    "open_cube",
+    "plan",
+    "restore_cube",
+    "run",
+    "write_scenes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module, metadata
+
+    if name == "__version__":
+        return metadata.version("cloudfree")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cloudfree' has no attribute {name!r}")
+    value = getattr(import_module(f"cloudfree.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

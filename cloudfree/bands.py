@@ -10,6 +10,9 @@ from cloudfree.errors import SettingsError
 REFLECTANCE_SCALE = 1e-4
 """Reflectance of one digital number, the same for every band (Sentinel-2 product guide)."""
 
+WHITE = 3558
+"""Reflectance number that the Sentinel-2 true-colour product shows as white."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:

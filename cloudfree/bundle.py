@@ -13,11 +13,11 @@ import numpy as np
 
 from cloudfree.bands import RGB
 from cloudfree.baseline import Baseline
-from cloudfree.config import build, read_toml
 from cloudfree.contract import Contract
 from cloudfree.errors import BundleError, SettingsError
 from cloudfree.restoration import restore_alone
 from cloudfree.smoothing import gaussian
+from cloudfree.tables import build, read_toml
 from cloudfree.types import AnyArray, Float32Array, Masks, Model
 
 GOLDEN = "golden.npz"
@@ -43,6 +43,9 @@ def _load_gans(contract: Contract, folder: Path) -> Model:
 
     try:
         files = {weights.role: load_file(folder / weights.file) for weights in contract.weights}
+        for role, tensors in files.items():
+            if not all(tensor.isfinite().all() for tensor in tensors.values()):
+                raise ValueError(f"the weights of {role} hold NaN or infinity")
         return build_gans(contract, files)
     except (ValueError, KeyError, SafetensorError) as error:
         raise BundleError(
@@ -69,6 +72,14 @@ class Bundle:
         """Return the model, ready to restore windows."""
         return _NETWORKS[self.contract.network](self.contract, self.folder)
 
+    def count_accelerators(self) -> int:
+        """Return how many accelerators of this machine the model can use."""
+        if self.contract.network != "gan":
+            return 0
+        from cloudfree.gan import count_accelerators
+
+        return count_accelerators()
+
 
 def open_bundle(name: str) -> Bundle:
     """Return the bundle of a built-in name or a folder.
@@ -78,7 +89,7 @@ def open_bundle(name: str) -> Bundle:
     """
     folder = built_in().get(name, Path(name))
     file = folder / "model.toml"
-    if not file.is_file():
+    if not _is_file(file):
         known = ", ".join(sorted(built_in())) or "none"
         raise BundleError(
             f"no model bundle {name!r}; built in are {known}. Give one of these or a folder with "
@@ -96,6 +107,13 @@ def open_bundle(name: str) -> Bundle:
     for weights in contract.weights:
         _verify(folder / weights.file, weights.sha256)
     return Bundle(folder=folder, contract=contract)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, or a folder that may not be looked into
+        return False
 
 
 def write_golden(folder: Path, *, seed: int = 0) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import requests
 import shapely
 from pystac_client import Client
 from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry.base import BaseGeometry
 
 from cloudfree.aoi import cut_at_antimeridian
@@ -30,6 +32,10 @@ from cloudfree.scenes import Period, Scene, read_scene
 logger = logging.getLogger(__name__)
 
 Item = dict[str, Any]
+_NOT_STAC = (pystac.STACError, pystac.STACTypeError, ValueError, TypeError, LookupError,
+             AttributeError, RecursionError)  # fmt: skip
+"""What pystac raises of documents that are not STAC, whole or in part."""
+_API_ERRORS = (APIError, requests.RequestException, *_NOT_STAC)
 _ANY_CLOUD = 100.0
 _PAGE_ITEMS = 250
 """Items an API is asked for at once; it may give fewer."""
@@ -139,24 +145,39 @@ def _ask(address: str, query: Query, timeout_s: float) -> list[Item]:
             limit=_PAGE_ITEMS,
         )
         return list(result.items_as_dicts())
-    except (APIError, requests.RequestException, pystac.STACError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CatalogError(
-            f"the STAC API {unsigned(address)} does not answer as one: {reason}. "
-            "Check --stac and the network"
-        ) from None
+    except _API_ERRORS as error:
+        raise _no_answer(address, error) from None
+
+
+def greet(address: str, timeout_s: float) -> str:
+    """Return the title of a STAC API; CatalogError where it does not answer in time, asked once."""
+    try:
+        client = Client.open(address, stac_io=StacApiIO(max_retries=None), timeout=timeout_s)
+        return client.title or client.id
+    except _API_ERRORS as error:
+        raise _no_answer(address, error) from None
+
+
+def _no_answer(address: str, error: Exception) -> CatalogError:
+    text = " ".join(str(error).split())
+    cause = re.search(r"Caused by \w+\([^:]*: (.*?)['\"]?\)+$", text)  # urllib3 wraps what it says
+    reason = (cause[1] if cause else text)[:200]
+    return CatalogError(
+        f"the STAC API {unsigned(address)} does not answer as one: {reason}. "
+        "Check --stac and the network"
+    )
 
 
 def _read_local(address: str) -> list[Item]:
     """Return every item of a local file, with absolute links."""
     path = Path(address)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CatalogError(
             f"cannot read the catalog {path}: {error.strerror}. Give --stac an address or a file"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CatalogError(f"the catalog {path} is not JSON: {error}") from None
     kind = document.get("type") if isinstance(document, dict) else None
     if kind == "FeatureCollection":
@@ -173,7 +194,7 @@ def _read_local(address: str) -> list[Item]:
             for item in found:
                 item.make_asset_hrefs_absolute()
             return [item.to_dict() for item in found]
-        except (pystac.STACError, OSError, KeyError, ValueError) as error:
+        except (OSError, *_NOT_STAC) as error:
             raise CatalogError(f"the catalog {path} cannot be read: {error}") from None
     raise CatalogError(
         f"{path} is neither a STAC ItemCollection nor a catalog; give one or an API's address"
@@ -189,7 +210,7 @@ def _with_links(item: Any, path: Path) -> Item:
             for key, asset in item["assets"].items()
         }
         return {**item, "assets": assets}
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise CatalogError(f"{path} holds an item without assets; mend the catalog") from None
 
 

@@ -1,235 +1,157 @@
-"""Rows 6 to 13 of the walk, for one chunk of one step: read, restore, write, mark."""
+"""Rows 6 to 13 of the walk, for one chunk of one step: read, restore, write, mark.
+
+Three parts, so that workers with an accelerator may restore what others read and write.
+"""
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
-import numpy as np
+from dataclasses import asdict
 
 from cloudfree import store
-from cloudfree.blend import NOT_RESTORED, REACH_PX, RECONSTRUCTED, SEEN, Composite, composite
-from cloudfree.bundle import open_bundle
-from cloudfree.config import RunSettings
-from cloudfree.grid import Chunk, GridPlan, origin_px, pixels_inside
+from cloudfree.blend import REACH_PX
+from cloudfree.compositing import make_pixels
+from cloudfree.contract import Contract
+from cloudfree.grid import Chunk, origin_px, pixels_inside
 from cloudfree.ledger import Ledger
-from cloudfree.measure import PairStatistics
 from cloudfree.observe import observe
 from cloudfree.remote import Fetcher
 from cloudfree.restoration import Observation, PairModel, restore_windows
 from cloudfree.scenes import Step
 from cloudfree.timing import Stopwatch, peak_memory_bytes
-from cloudfree.types import BoolArray, Float32Array, Masks, Model, Signer, UInt8Array, UInt16Array
-from cloudfree.windows import Lattice, choose_windows
+from cloudfree.types import BoolArray, Model
+from cloudfree.windows import Lattice, WindowChoice, choose_windows
+from cloudfree.work import Candidate, ChunkRecord, Reading, Work, core_of, job_name
 
 logger = logging.getLogger(__name__)
 
 _device = threading.Lock()
 """One restoration at a time per process."""
 
-PairKey = tuple[str, str]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What every chunk job of a run needs; sent to each worker once."""
-
-    out: Path
-    """The output folder."""
-    key: str
-    """The run's key in the ledger."""
-    plan: GridPlan
-    """The grid."""
-    steps: tuple[Step, ...]
-    """The datatakes."""
-    first_optical: tuple[int, ...]
-    """Per step: index of its first optical scene in the product's scene table."""
-    first_radar: tuple[int, ...]
-    """Per step: index of its first radar scene in the product's scene table."""
-    statistics: dict[PairKey, PairStatistics]
-    """By ids of the optical and the radar scene."""
-    settings: RunSettings
-    """The run's settings."""
-    signer: Signer
-    """Signs links when they are read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkRecord:
-    """What a finished chunk reports; its mark in the ledger."""
-
-    key: str
-    """The run's key."""
-    seen: int
-    """Pixels passed on."""
-    reconstructed: int
-    """Pixels made."""
-    not_restored: int
-    """Cloudy pixels without radar."""
-    limited: int
-    """Made pixels at the limit of the picture."""
-    windows: int
-    """Windows computed."""
-    windows_skipped: int
-    """Windows over the core that needed no computing."""
-    retries: dict[str, int]
-    """How often a server was asked again, by kind of failure."""
-    seconds: dict[str, float]
-    """Per row of the walk."""
-    peak_memory_bytes: int
-    """Of the process that did it, so far."""
-
-
-def job_name(step: int, chunk: Chunk) -> str:
-    """Return the name of a chunk's mark."""
-    return f"t{step:04d}-r{chunk.row:04d}-c{chunk.col:04d}"
-
-
-@functools.lru_cache(maxsize=1)
-def _load_model(name: str, key: str) -> Model:
-    """Return a bundle's model, loaded once per run: ``key`` tells apart bundles of one name."""
-    return open_bundle(name).load()
-
-
-def restore_chunk(work: Work, step_index: int, chunk: Chunk) -> ChunkRecord:
-    """Make one chunk of one step, write it, mark it. Doing it again gives the same pixels."""
+def read_chunk(work: Work, contract: Contract, step_index: int, chunk: Chunk) -> Reading:
+    """Return what a step shows of a chunk, and the windows that need a model (rows 6 to 9)."""
     clock, fetcher = Stopwatch(), Fetcher(work.settings.cube, work.signer)
-    pixels, counts = make_chunk(work, step_index, chunk, fetcher, clock)
+    geobox = work.plan.haloed(chunk)
+    observation, cloud = observe(work.steps[step_index], geobox, work.settings, fetcher, clock)
+    with clock.row("windows.lattice"):
+        inside = pixels_inside(work.plan.area, chunk.geobox)
+        wanted = observation.masks.made[core_of(work, chunk)] & inside
+        choice = choose(work, contract, chunk, observation.masks.made, wanted)
+    return Reading(
+        observation=observation,
+        cloud=cloud,
+        inside=inside,
+        choice=choice,
+        seconds=clock.seconds,
+        retries=fetcher.retries,
+    )
+
+
+def choose(
+    work: Work,
+    contract: Contract,
+    chunk: Chunk,
+    made: BoolArray,
+    wanted: BoolArray,
+    reach_px: int = REACH_PX,
+) -> WindowChoice:
+    """Return the windows that decide the ``wanted`` pixels of a core; ``made`` has its halo too.
+
+    With less reach, only those that hold such a pixel or lie as near to one.
+    """
+    return choose_windows(
+        _lattice(contract),
+        made=made,
+        core=core_of(work, chunk),
+        wanted=wanted,
+        origin=origin_px(work.plan.haloed(chunk)),
+        reach_px=reach_px,
+    )
+
+
+def restore_reading(work: Work, model: Model, step_index: int, reading: Reading) -> Candidate:
+    """Return the candidate of a reading (rows 10 and 11); where an accelerator is wanted, there."""
+    return restore(
+        work,
+        model,
+        step_index,
+        reading.observation,
+        reading.choice,
+        with_signs=work.calibration is not None,
+    )
+
+
+def restore(
+    work: Work,
+    model: Model,
+    step_index: int,
+    observation: Observation,
+    choice: WindowChoice,
+    *,
+    with_signs: bool,
+) -> Candidate:
+    """Return what a model makes of some windows, one call at a time in a process."""
+    clock = Stopwatch()
+    with _device, clock.row("restoration"):
+        layers, covered = restore_windows(
+            observation,
+            choice,
+            _pairs(work, model, work.steps[step_index]),
+            lattice=_lattice(model.contract),
+            batch_windows=work.settings.restoration.batch_windows,
+            with_signs=with_signs,
+        )
+    bands = len(observation.reflectance)
+    return Candidate(
+        reflectance=layers[:bands],
+        signs=layers[bands:],
+        covered=covered,
+        seconds=clock.seconds,
+    )
+
+
+def write_chunk(
+    work: Work, step_index: int, chunk: Chunk, reading: Reading, candidate: Candidate
+) -> ChunkRecord:
+    """Write a chunk's pixels, then its mark (rows 12 and 13); doing it again gives the same."""
+    clock = Stopwatch()
+    clock.add(reading.seconds)
+    clock.add(candidate.seconds)
+    with clock.row("blend.composite"):
+        pixels, counts = make_pixels(work, step_index, chunk, reading, candidate)
     with clock.row("store.write_chunk"):
-        store.write_chunk(work.out / "cube.zarr", step_index, chunk, pixels)
+        store.write_chunk(work.storage, step_index, chunk, pixels)
     record = ChunkRecord(
         key=work.key,
         **counts,
-        retries=fetcher.retries,
+        retries=reading.retries,
         seconds=clock.seconds,
         peak_memory_bytes=peak_memory_bytes(),
     )
-    Ledger(folder=work.out / "ledger").mark(job_name(step_index, chunk), asdict(record))
+    Ledger(storage=work.storage).mark(job_name(step_index, chunk), asdict(record))
     logger.debug("chunk %s: %s", job_name(step_index, chunk), counts)
     return record
 
 
-def make_chunk(
-    work: Work, step_index: int, chunk: Chunk, fetcher: Fetcher, clock: Stopwatch
-) -> tuple[store.ChunkPixels, dict[str, int]]:
-    """Return a chunk's pixels and its counts; writes nothing."""
-    step, halo = work.steps[step_index], work.plan.halo_px
-    contract = _load_model(work.settings.restoration.model, work.key).contract
-    lattice = Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
-    geobox = work.plan.haloed(chunk)
-    core = (slice(halo, halo + chunk.geobox.height), slice(halo, halo + chunk.geobox.width))
-    observation, cloud = observe(step, geobox, work.settings, fetcher, clock)
-    with clock.row("windows.lattice"):
-        inside = pixels_inside(work.plan.area, chunk.geobox)
-        choice = choose_windows(
-            lattice,
-            made=observation.masks.made,
-            core=core,
-            wanted=observation.masks.made[core] & inside,
-            origin=origin_px(geobox),
-            reach_px=REACH_PX,
-        )
-    with clock.row("restoration"), _device:
-        candidate, covered = restore_windows(
-            observation,
-            choice,
-            _pairs(work, step),
-            lattice=lattice,
-            batch_windows=work.settings.restoration.batch_windows,
-        )
-    with clock.row("blend.composite"):
-        done = _composite(work, step, chunk, observation, candidate, covered)
-        pixels = _clip_to_area(work, step_index, core, inside, observation, cloud, done)
-    made = pixels.source == RECONSTRUCTED
-    return pixels, {
-        "seen": int(np.count_nonzero(pixels.source == SEEN)),
-        "reconstructed": int(np.count_nonzero(made)),
-        "not_restored": int(np.count_nonzero(pixels.source == NOT_RESTORED)),
-        "limited": int(np.count_nonzero(done.limited & made)),
-        "windows": len(choice),
-        "windows_skipped": choice.skipped,
-    }
+def read_record(work: Work, step_index: int, chunk: Chunk) -> ChunkRecord | None:
+    """Return the record of a chunk that is finished already; None of one that is not.
+
+    A worker that leaves takes the answers of its last jobs with it, and Dask does them again.
+    """
+    record = Ledger(storage=work.storage).read_mark(job_name(step_index, chunk), work.key)
+    return None if record is None else ChunkRecord(**record)
 
 
-def _clip_to_area(
-    work: Work,
-    step_index: int,
-    core: tuple[slice, slice],
-    inside: BoolArray,
-    observation: Observation,
-    cloud: UInt8Array,
-    done: Composite,
-) -> store.ChunkPixels:
-    """Return the layers of a core; nodata outside of the area."""
-    source = np.where(inside, done.source, np.uint8(0))
-    made = source == RECONSTRUCTED
-    first_optical, first_radar = work.first_optical[step_index], work.first_radar[step_index]
-    return store.ChunkPixels(
-        reflectance=np.where(made | (source == SEEN), done.reflectance, np.uint16(0)),
-        source=source,
-        cloud=np.where(source > 0, cloud[core], np.uint8(0)),
-        optical_scene=_numbered(observation.optical_scene[core], first_optical, source > 0),
-        radar_scene=_numbered(observation.radar_scene[core], first_radar, made),
-    )
+def _lattice(contract: Contract) -> Lattice:
+    return Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
 
 
-def _pairs(work: Work, step: Step) -> dict[tuple[int, int], PairModel]:
-    model = _load_model(work.settings.restoration.model, work.key)
+def _pairs(work: Work, model: Model, step: Step) -> dict[tuple[int, int], PairModel]:
     return {
         (i + 1, j + 1): work.statistics[optical.id, radar.id].pair(model, work.settings.grid.bands)
         for i, optical in enumerate(step.optical)
         for j, radar in enumerate(step.radar)
         if (optical.id, radar.id) in work.statistics
     }
-
-
-def _composite(
-    work: Work,
-    step: Step,
-    chunk: Chunk,
-    observation: Observation,
-    candidate: Float32Array,
-    covered: BoolArray,
-) -> Composite:
-    """Return the composite of a chunk's core, made from the core and what it can reach."""
-    margin = work.plan.halo_px - REACH_PX
-    height, width = chunk.geobox.shape
-    y = slice(margin, margin + height + 2 * REACH_PX)
-    x = slice(margin, margin + width + 2 * REACH_PX)
-    low, high = _limits(work, step)
-    scenes = observation.optical_scene[y, x]
-    done = composite(
-        observation.reflectance[:, y, x],
-        Masks(seen=observation.masks.seen[y, x], made=observation.masks.made[y, x]),
-        candidate=candidate[:, y, x],
-        covered=covered[y, x],
-        limits=(low[:, scenes], high[:, scenes]),
-        origin=origin_px(chunk.geobox.pad(REACH_PX, REACH_PX)),
-    )
-    core = (slice(REACH_PX, REACH_PX + height), slice(REACH_PX, REACH_PX + width))
-    return Composite(
-        reflectance=done.reflectance[:, *core],
-        source=done.source[core],
-        limited=done.limited[core],
-    )
-
-
-def _limits(work: Work, step: Step) -> tuple[Float32Array, Float32Array]:
-    """Return (band, scene): lowest and highest number of a pixel made for each optical scene."""
-    statistics = {optical: pair.optical for (optical, _), pair in work.statistics.items()}
-    low = np.zeros((len(work.settings.grid.bands), len(step.optical) + 1), np.float32)
-    high = np.zeros_like(low)
-    for index, scene in enumerate(step.optical):
-        if scene.id in statistics:
-            low[:, index + 1] = statistics[scene.id].low
-            high[:, index + 1] = statistics[scene.id].high
-    return low, high
-
-
-def _numbered(scenes: UInt16Array, first: int, where: BoolArray) -> UInt16Array:
-    """Return indices into the product's scene table from those of a step; 0 elsewhere."""
-    numbered: UInt16Array = np.where(where & (scenes > 0), scenes + first, 0).astype(np.uint16)
-    return numbered

@@ -7,24 +7,17 @@ and nowhere else; ``pipelines/run.toml`` spells them out and a test holds the tw
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import tomllib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_type_hints
 
 from cloudfree.bands import check_bands
-from cloudfree.errors import SettingsError
+from cloudfree.tables import require
 
-T = TypeVar("T")
 _MOST_DAYS = 366
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise SettingsError with the message unless the condition holds."""
-    if not condition:
-        raise SettingsError(message)
+CHECK_PX = 256
+"""Side of a place of the self-check."""
+_FEWEST_PLACES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +73,9 @@ class SceneSettings:
 class GridSettings:
     """The product's grid and its cutting into chunks."""
 
-    bands: tuple[str, ...] = ("B02", "B03", "B04")
-    """Optical bands of the product, in its order."""
+    bands: tuple[str, ...] = ("B04", "B03", "B02")
+    """Optical bands of the product, in its order: red, green and blue first, since QGIS shows the
+    first three bands of a file."""
     crs: str = "utm"
     """``utm`` for the zone of the area, or a projected CRS in metres such as ``EPSG:32633``."""
     resolution_m: float = 10.0
@@ -91,7 +85,10 @@ class GridSettings:
 
     def __post_init__(self) -> None:
         check_bands(self.bands)
-        require(self.resolution_m > 0, f"resolution_m is {self.resolution_m}; give more than 0")
+        require(
+            1 <= self.resolution_m <= 10_000,
+            f"resolution_m is {self.resolution_m}; give 1 to 10000",
+        )
         require(
             self.chunk_px > 0 and self.chunk_px % 256 == 0,
             f"chunk_px is {self.chunk_px}; give a multiple of 256",
@@ -207,19 +204,131 @@ class RestorationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SelfCheckSettings:
+    """How a run measures its own error: seen pixels are hidden, restored and compared."""
+
+    places: int = 8
+    """Squares of 256 px, spread over the area and its dates, in which that is done; 0 for none.
+    They are fewer where they would be more than a quarter of the product, but two."""
+    seed: int = 0
+    """Of the choice of places and of clouds."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.places <= 1000, f"places is {self.places}; give 0 to 1000")
+        require(self.seed >= 0, f"seed is {self.seed}; give 0 or more")
+
+    def places_of(self, pixels: int) -> int:
+        """Return how many places a product of so many pixels is checked in."""
+        return min(self.places, max(_FEWEST_PLACES, pixels // (4 * CHECK_PX**2)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UncertaintySettings:
+    """The layer that says how wrong made pixels are likely to be."""
+
+    write: bool = False
+    """Write it; restoring then takes about four times as long."""
+    max: float = 0.0
+    """Made pixels that are likely to be wrong by more than this, in reflectance (0 to 1), are left
+    out as ``source`` 3; 0 leaves out none."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.max <= 1, f"max is {self.max}; give a reflectance, 0 to 1")
+        require(self.write or not self.max, "max needs the layer: set write = true")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """Where the work is done. Does not change the product."""
 
     scheduler: str = ""
-    """Address of a Dask scheduler; empty for a local one."""
+    """Address of a Dask scheduler, ``tcp://`` or ``tls://``; empty for a local one."""
+    kubernetes: bool = False
+    """Create a cluster on Kubernetes for the run, as the section ``[kubernetes]`` says."""
+    tls_ca: str = ""
+    """File with the certificate authority of a scheduler that asks for TLS."""
+    tls_cert: str = ""
+    """File with the certificate to show to it."""
+    tls_key: str = ""
+    """File with that certificate's key."""
     workers: int = 1
     """Local worker processes; with 1 everything stays in this process."""
     reader_threads: int = 4
     """Assets that one chunk reads at the same time."""
+    gpu: str = "auto"
+    """``auto``: workers with the Dask resource GPU restore, where there are any. ``require``: such
+    workers are there, or the run is refused. ``off``: none is used."""
+    dashboard: str = ""
+    """Address that a local scheduler shows its dashboard and metrics on; empty for none."""
+    max_failed: int = 100
+    """Once more chunks than this have failed, no further ones are begun."""
+    drain_s: float = 25.0
+    """After SIGTERM, chunks in flight have so long to end. Kubernetes waits for 30 s by default."""
 
     def __post_init__(self) -> None:
         require(self.workers >= 1, f"workers is {self.workers}; give 1 or more")
         require(self.reader_threads >= 1, "reader_threads is below 1; give 1 or more")
+        require(
+            self.gpu in ("auto", "require", "off"),
+            f"gpu is {self.gpu!r}; give auto, require or off",
+        )
+        require(self.max_failed >= 0, f"max_failed is {self.max_failed}; give 0 or more")
+        require(self.drain_s >= 0, f"drain_s is {self.drain_s}; give 0 or more")
+        require(
+            not (self.kubernetes and self.scheduler),
+            "kubernetes creates a scheduler of its own; leave out one of the two",
+        )
+        certificates = (self.tls_ca, self.tls_cert, self.tls_key)
+        require(
+            all(certificates) or not any(certificates),
+            "tls_ca, tls_cert and tls_key belong together; give all three",
+        )
+        for file in certificates:
+            require(not file or Path(file).is_file(), f"there is no file {file}")
+        require(
+            not self.scheduler.startswith("tls://") or bool(self.tls_ca),
+            f"{self.scheduler} asks for TLS; give --tls-ca, --tls-cert and --tls-key",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesSettings:
+    """The cluster that ``--kubernetes`` creates for a run. Does not change the product."""
+
+    namespace: str = "cloudfree"
+    """Where it is created; holds the service account and the secrets of deploy/kubernetes."""
+    image: str = "cloudfree:0.1.0"
+    """Of scheduler and readers: the one of deploy/Dockerfile, as your registry names it."""
+    gpu_image: str = "cloudfree:0.1.0-cuda"
+    """Of workers with a GPU: the same for CUDA."""
+    workers_min: int = 2
+    """Readers that there always are; they restore too where there is no GPU."""
+    workers_max: int = 20
+    """Readers at most. As many as there is work for; with ``gpu_workers`` always all of them,
+    because the Dask operator, when it shrinks readers, retires idle GPU workers in their stead."""
+    gpu_workers: int = 0
+    """Workers with one GPU each. Their number is fixed: the operator scales readers only."""
+    patience_s: float = 600.0
+    """How long the scheduler and the first worker of each kind may take to be ready."""
+
+    def __post_init__(self) -> None:
+        require(
+            re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", self.namespace) is not None,
+            f"namespace is {self.namespace!r}; give lower case letters, digits and hyphens",
+        )
+        for name in ("image", "gpu_image"):
+            value = getattr(self, name)
+            require(
+                re.fullmatch(r"[\w.:/@-]+", value, re.ASCII) is not None,
+                f"{name} is {value!r}; give the name of a container image",
+            )
+        require(
+            1 <= self.workers_min <= self.workers_max,
+            f"workers_min and workers_max are {self.workers_min} and {self.workers_max}; "
+            "give 1 <= workers_min <= workers_max",
+        )
+        require(self.gpu_workers >= 0, f"gpu_workers is {self.gpu_workers}; give 0 or more")
+        require(self.patience_s > 0, f"patience_s is {self.patience_s}; give more than 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,73 +342,14 @@ class RunSettings:
     cube: CubeSettings = field(default_factory=CubeSettings)
     masks: MaskSettings = field(default_factory=MaskSettings)
     restoration: RestorationSettings = field(default_factory=RestorationSettings)
+    selfcheck: SelfCheckSettings = field(default_factory=SelfCheckSettings)
+    uncertainty: UncertaintySettings = field(default_factory=UncertaintySettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
 
-
-def build(cls: type[T], table: dict[str, Any], where: str) -> T:
-    """Make a settings dataclass from a TOML table, whole or in part.
-
-    Raises SettingsError for an unknown key, naming the nearest known one, and for a value of
-    another type. ``where`` names the source in messages.
-    """
-    hints = get_type_hints(cls)
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # T is always a dataclass
-    names = [item.name for item in fields]
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in names:
-            near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)[0]
-            raise SettingsError(f"{where}: unknown key {key!r}; the nearest known one is {near!r}")
-        values[key] = _convert(hints[key], value, f"{where}: {key}")
-    try:
-        return cls(**values)
-    except SettingsError as error:
-        raise SettingsError(f"{where}: {error}") from None
-    except TypeError:
-        needed = [item.name for item in fields if item.default is item.default_factory]
-        missing = ", ".join(name for name in needed if name not in values)
-        raise SettingsError(f"{where}: keys are missing among {missing}") from None
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if isinstance(hint, UnionType):  # of the form "X | None"; TOML has no None
-        hint = next(part for part in get_args(hint) if part is not NoneType)
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return build(hint, value, where)  # type: ignore[arg-type]
-    if getattr(hint, "__origin__", None) is dict and isinstance(value, dict):
-        return {
-            key: _convert(hint.__args__[1], item, f"{where}.{key}") for key, item in value.items()
-        }
-    if getattr(hint, "__origin__", None) is tuple and isinstance(value, list):
-        return tuple(_convert(hint.__args__[0], item, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if (
-        isinstance(hint, type)
-        and isinstance(value, hint)
-        and isinstance(value, bool) == (hint is bool)
-    ):
-        return value
-    kind = getattr(hint, "__name__", str(hint))
-    raise SettingsError(f"{where} is {value!r}; give a value of type {kind}")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the tables of a TOML file; SettingsError where it is missing or not TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from None
-
-
-def merge(tables: dict[str, Any], overrides: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Lay ``overrides`` (section -> key -> value, None meaning not given) over TOML tables."""
-    merged = {name: dict(t) if isinstance(t, dict) else t for name, t in tables.items()}
-    for section, values in overrides.items():
-        given = {key: value for key, value in values.items() if value is not None}
-        below = merged.get(section, {})
-        if given and isinstance(below, dict):  # what is no table is refused by build
-            merged[section] = {**below, **given}
-    return merged
+    def __post_init__(self) -> None:
+        require(
+            not self.uncertainty.write or self.selfcheck.places >= 2,
+            "uncertainty is calibrated on the self-check: give it 2 places or more, or leave "
+            "out --uncertainty",
+        )

@@ -9,19 +9,18 @@ import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
 
+from cloudfree.bands import WHITE
 from cloudfree.blend import RECONSTRUCTED, SEEN
 from cloudfree.config import RunSettings
 from cloudfree.errors import OutputError
 from cloudfree.harmonisation import SINCE_0400_DN
 from cloudfree.pipeline import Outcome, run
-from cloudfree.plan import Request
+from cloudfree.planning import Request
 from cloudfree.progress import Progress
 from cloudfree.sampling import locate, take_nearest
+from cloudfree.storage import open_storage
 from cloudfree.synthetic import BANDS, SyntheticScenes, write_scenes
 from cloudfree.types import Float64Array
-
-_PEAK = 3558.0
-"""White of the Sentinel-2 true-colour product, in reflectance numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ def run_demo(
         raise OutputError(f"{folder} holds other files; give another folder")
     scenes = write_scenes(folder / "scenes", seed=seed)
     request = Request(aoi=scenes.aoi, date=scenes.date, stac=str(scenes.items), settings=settings)
-    outcome = run(request, folder / "product", overwrite=True, progress=progress)
+    outcome = run(request, open_storage(folder / "product"), overwrite=True, progress=progress)
     psnr, mean_colour = _score(folder / "product", scenes, settings.grid.bands)
     return Demo(outcome=outcome, scenes=scenes, psnr_db=psnr, mean_colour_psnr_db=mean_colour)
 
@@ -73,4 +72,4 @@ def _score(product: Path, scenes: SyntheticScenes, bands: tuple[str, ...]) -> tu
 
 
 def _psnr(error: Float64Array) -> float:
-    return float(10 * np.log10(_PEAK**2 / np.mean(error**2)))
+    return float(10 * np.log10(WHITE**2 / np.mean(error**2)))

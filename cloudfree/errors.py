@@ -51,3 +51,11 @@ class UnreachableError(ReadError):
 
 class StoreError(CloudfreeError):
     """The product could not be written; what was marked done is safe."""
+
+
+class ClusterError(CloudfreeError):
+    """The Dask cluster is gone or not fit for the run; what was marked done is safe."""
+
+
+class DeviceError(CloudfreeError):
+    """An accelerator cannot restore a single window."""

@@ -1,4 +1,4 @@
-"""Row 14 of the walk: a finished cube as COGs, preview, STAC Item, run.json and report."""
+"""Row 14 of the walk: overviews, COGs, preview, STAC Item, report and run.json of a full cube."""
 
 from __future__ import annotations
 
@@ -6,49 +6,80 @@ import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from distributed import Client, Future
 
-from cloudfree import ledger, provenance, report, store
-from cloudfree.chunk import Work
-from cloudfree.observe import observe
-from cloudfree.plan import Plan
+from cloudfree import provenance, report
+from cloudfree.cluster import Workers, run_all
+from cloudfree.cog import Cog, export_cog
+from cloudfree.item import CogAsset, build_item
+from cloudfree.layers import Layer
+from cloudfree.ledger import Totals
+from cloudfree.looks import Small, look_at_steps, stretch
+from cloudfree.overviews import OverviewJob, overview_jobs, write_overview
+from cloudfree.planning import Plan
 from cloudfree.progress import Progress
-from cloudfree.radiometry import assume_optical
 from cloudfree.remote import Fetcher
+from cloudfree.report_page import make_report
+from cloudfree.storage import checksum, to_json
 from cloudfree.timing import Stopwatch, peak_memory_bytes
-from cloudfree.types import UInt8Array
+from cloudfree.work import Work
 
 logger = logging.getLogger(__name__)
-
-_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-_COUNTS = ("seen", "reconstructed", "not_restored", "limited")
-_CONTACT_PX = 300
-"""Side of a picture in the preview where there are several steps."""
 
 
 def finish(
     plan: Plan,
     work: Work,
     state: dict[str, Any],
-    records: dict[str, dict[str, Any]],
+    totals: Totals,
+    client: Client,
     clock: Stopwatch,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write everything beside the cube; return what run.json says."""
+    """Write everything beside the cube, ``run.json`` last; return what that says.
+
+    Overviews and COGs are made by the client's workers.
+    """
     names, fetcher = _step_names(plan), Fetcher(plan.settings.cube, plan.signer)
+    shape = report.reduced_shape(plan.grid.geobox.shape.yx, report.picture_px(len(names)))
+    with clock.row("overviews"):
+        _shrink(plan, work, client, progress)
     with clock.row("store.export_cog"):
-        _export(plan, work, names, progress)
+        cogs = _export(plan, work, names, shape, client, progress)
+    small = {name: cog.small for name, cog in cogs.items()}
     with clock.row("report.write"):
-        report.write_preview(work.out / "preview.png", _pictures(plan, work, names, fetcher))
-    asked_again = [state["retries"], *(r["retries"] for r in records.values()), fetcher.retries]
-    summary = {**_summary(plan, state, records, clock), "retries": _add(asked_again)}
-    ledger.write_json(work.out / "item.json", _item(plan, state["key"], summary, names, work.out))
-    ledger.write_json(work.out / "run.json", summary)
-    report.write_report(work.out, summary)
-    logger.info("report.write: %s", work.out)
+        products = [
+            Small(
+                reflectance=small[_cog_name(name, "reflectance")],
+                source=small[_cog_name(name, "source")][0],
+            )
+            for name in names
+        ]
+        looks = look_at_steps(work, names, products, client, fetcher, progress)
+        preview = report.draw_preview(looks)
+        work.storage.write("preview.png", preview)
+    asked_again = [state["retries"], totals.retries, fetcher.retries]
+    summary = {**_summary(plan, state, totals, clock), "retries": _add(asked_again)}
+    summary["cogs"] = [job.name for job in _cog_jobs(names, plan.layers)]
+    files = {
+        "preview.png": preview,
+        "report.html": make_report(looks, summary).encode(),
+        provenance.RUN: to_json(summary),
+    }
+    item = build_item(
+        plan,
+        identifier=f"cloudfree-{state['key'][:12]}",
+        cogs=_cog_assets(plan, work, names, cogs),
+        files={name: checksum(content) for name, content in files.items()},
+        summary=summary,
+    )
+    work.storage.write_json("item.json", item)
+    work.storage.write("report.html", files["report.html"])
+    work.storage.write(provenance.RUN, files[provenance.RUN])
+    logger.info("report.write: %s", work.storage.address)
     return summary
 
 
@@ -69,63 +100,111 @@ def _step_names(plan: Plan) -> list[str]:
     ]
 
 
-def _export(plan: Plan, work: Work, names: list[str], progress: Progress) -> None:
-    with progress.track("export", 2 * len(names), "COG") as advance:
-        for step, name in enumerate(names):
-            for layer in store.EXPORTED:
-                store.export_cog(
-                    work.out / "cube.zarr",
-                    step,
-                    layer,
-                    work.out / f"{name}_{layer}.tif",
-                    plan=work.plan,
-                    bands=plan.settings.grid.bands,
-                )
+def _shrink(plan: Plan, work: Work, client: Client, progress: Progress) -> None:
+    """Write the cube's overviews, one after the other, each of the one above it."""
+
+    def submit(job: OverviewJob, _: Workers) -> Future[None]:
+        return client.submit(write_overview, work.storage, job, pure=False)
+
+    levels = [
+        list(overview_jobs(work.plan, len(plan.steps), factor))
+        for factor in work.plan.overview_factors
+    ]
+    with progress.track("overviews", sum(map(len, levels)), "shards") as advance:
+        for jobs in levels:
+            for _ in run_all(client, jobs, submit):
                 advance(1)
 
 
-def _pictures(
-    plan: Plan, work: Work, names: list[str], fetcher: Fetcher
-) -> list[tuple[str, list[UInt8Array]]]:
-    """Return per step what was observed, the product and its source, small."""
-    bands = plan.settings.grid.bands
-    longest = report.PREVIEW_PX if len(names) == 1 else _CONTACT_PX
-    shape = report.reduced_shape(plan.grid.geobox.shape.yx, longest)
-    geobox = plan.grid.geobox.zoom_to(shape)
-    rows = []
-    for step, name in zip(plan.steps, names, strict=True):
-        observation, _ = observe(step, geobox, plan.settings, fetcher, Stopwatch(), reduced=True)
-        product = report.read_reduced(work.out / f"{name}_reflectance.tif", shape)
-        source = report.read_reduced(work.out / f"{name}_source.tif", shape)[0]
-        own = {scene.id for scene in step.optical}
-        measured = (one.optical for (name, _), one in work.statistics.items() if name in own)
-        statistics = next(measured, assume_optical(len(bands)))
-        limits = np.array(statistics.low, np.float32), np.array(statistics.high, np.float32)
-        rows.append(
-            (
-                name,
-                [
-                    report.true_colour(observation.reflectance, bands, *limits),
-                    report.true_colour(product, bands, *limits),
-                    report.source_colours(source),
-                ],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CogJob:
+    step: int
+    step_name: str
+    layer: Layer
+
+    @property
+    def name(self) -> str:
+        return _cog_name(self.step_name, self.layer.name)
+
+
+def _cog_name(step_name: str, layer: str) -> str:
+    return f"{step_name}_{layer}.tif"
+
+
+def _cog_jobs(names: list[str], layers: tuple[Layer, ...]) -> list[_CogJob]:
+    return [
+        _CogJob(step=step, step_name=name, layer=layer)
+        for step, name in enumerate(names)
+        for layer in layers
+        if layer.exported
+    ]
+
+
+def _export(
+    plan: Plan,
+    work: Work,
+    names: list[str],
+    shape: tuple[int, int],
+    client: Client,
+    progress: Progress,
+) -> dict[str, Cog]:
+    """Write every COG, one Dask job each; return them by name."""
+    jobs = _cog_jobs(names, plan.layers)
+
+    def submit(job: _CogJob, _: Workers) -> Future[Cog]:
+        return client.submit(
+            export_cog,
+            work.storage,
+            job.step,
+            job.layer,
+            job.name,
+            plan=work.plan,
+            bands=plan.settings.grid.bands,
+            time=plan.steps[job.step].time,
+            shape=shape,
+            pure=False,
+        )
+
+    cogs: dict[str, Cog] = {}
+    with progress.track("export", len(jobs), "COG") as advance:
+        for job, cog in run_all(client, jobs, submit):
+            cogs[job.name] = cog
+            advance(1)
+    return cogs
+
+
+def _cog_assets(
+    plan: Plan, work: Work, names: list[str], cogs: Mapping[str, Cog]
+) -> list[CogAsset]:
+    assets = []
+    for job in _cog_jobs(names, plan.layers):
+        cog = cogs[job.name]
+        low, high = stretch(work, plan.steps[job.step])
+        shown = tuple(zip(low.tolist(), high.tolist(), strict=True))
+        if not job.layer.has_bands:
+            shown = tuple((0.0, 1.0 if one is None else one.maximum) for one in cog.statistics)
+        assets.append(
+            CogAsset(
+                key=job.name.removesuffix(".tif"),
+                name=job.name,
+                layer=job.layer,
+                shown=shown,
+                cog=cog,
             )
         )
-    return rows
+    return assets
 
 
-def _summary(
-    plan: Plan, state: dict[str, Any], records: dict[str, dict[str, Any]], clock: Stopwatch
-) -> dict[str, Any]:
+def _summary(plan: Plan, state: dict[str, Any], totals: Totals, clock: Stopwatch) -> dict[str, Any]:
     rows = Stopwatch()
-    for record in records.values():
-        rows.add(record["seconds"])
+    rows.add(totals.seconds)
     rows.add({row: seconds for row, seconds in clock.seconds.items() if row != "chunks"})
     return {
         **plan.describe(),
         "key": state["key"],
         "request": state["request"],
         "left_out": state["left_out"],
+        "check": state["check"],
         "began": state["began"],
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "scenes": [
@@ -134,38 +213,14 @@ def _summary(
             for scene in (*step.optical, *step.radar)
         ],
         "statistics": state["statistics"],
-        "pixels": {name: sum(r[name] for r in records.values()) for name in _COUNTS},
+        "pixels": dict(totals.pixels),
         "windows": {
-            "computed": sum(record["windows"] for record in records.values()),
-            "skipped": sum(record["windows_skipped"] for record in records.values()),
+            "computed": totals.windows,
+            "skipped": totals.windows_skipped,
         },
         "seconds": rows.seconds,
         "wall_seconds": clock.seconds,
-        "peak_memory_bytes": max(
-            [peak_memory_bytes(), *(record["peak_memory_bytes"] for record in records.values())]
-        ),
+        "peak_memory_bytes": max(peak_memory_bytes(), totals.peak_memory_bytes),
         "versions": provenance.versions(),
         "attribution": provenance.ATTRIBUTION,
     }
-
-
-def _item(
-    plan: Plan, key: str, summary: dict[str, Any], names: list[str], out: Path
-) -> dict[str, Any]:
-    assets = [("cube", out / "cube.zarr", "application/vnd+zarr; version=3", ["data"])]
-    for name in names:
-        for layer in store.EXPORTED:
-            role = "data" if layer == "reflectance" else "metadata"
-            assets.append((f"{name}_{layer}", out / f"{name}_{layer}.tif", _COG, [role]))
-    assets += [
-        ("preview", out / "preview.png", "image/png", ["thumbnail"]),
-        ("report", out / "report.html", "text/html", ["overview"]),
-        ("run", out / "run.json", "application/json", ["metadata"]),
-    ]
-    return provenance.build_item(
-        identifier=f"cloudfree-{key[:12]}",
-        geobox=plan.grid.geobox,
-        steps=plan.steps,
-        assets=assets,
-        properties={"cloudfree:model": summary["model"], "cloudfree:pixels": summary["pixels"]},
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -34,6 +34,10 @@ _SEAM_M = 1e-3
 _ZONE_DEG = 6
 _LAYER_BYTES = 2 * 2 + 2
 """Two scene index layers of two bytes, source and cloud of one."""
+_OVERVIEW_BYTES = 2
+"""Overviews have source and cloud, and no scene index."""
+_SMALLEST_PX = 512
+"""An array no larger has no overview: it is read as fast as one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +87,19 @@ class GridPlan:
             raise SettingsError(f"{self.geobox.crs} has no EPSG code; choose a CRS that has one")
         return int(code)
 
+    @property
+    def cuts(self) -> tuple[int, int]:
+        """How many rows and columns of chunks there are, those outside of the area too."""
+        height, width = self.geobox.shape
+        return math.ceil(height / self.chunk_px), math.ceil(width / self.chunk_px)
+
     def chunks(self) -> Iterator[Chunk]:
         """Yield the chunks that touch the area, row by row."""
         shapely.prepare(self.area)
         height, width = self.geobox.shape
-        for row in range(math.ceil(height / self.chunk_px)):
-            for col in range(math.ceil(width / self.chunk_px)):
+        rows, cols = self.cuts
+        for row in range(rows):
+            for col in range(cols):
                 y = slice(row * self.chunk_px, min((row + 1) * self.chunk_px, height))
                 x = slice(col * self.chunk_px, min((col + 1) * self.chunk_px, width))
                 core = self.geobox[y, x]
@@ -99,10 +110,35 @@ class GridPlan:
         """Return the geobox that a chunk reads: its core with the halo around."""
         return chunk.geobox.pad(self.halo_px, self.halo_px)
 
+    @property
+    def overview_factors(self) -> tuple[int, ...]:
+        """How many times smaller each overview is: 2, 4, ... until one is small."""
+        factors, factor = [], 1
+        while max(self.geobox.shape) > _SMALLEST_PX * factor:
+            factor *= 2
+            factors.append(factor)
+        return tuple(factors)
+
+    def reduced(self, factor: int) -> GridPlan:
+        """Return the grid of an overview: the same corner, pixels ``factor`` times as wide.
+
+        Its last row and column may stick out.
+        """
+        height, width = (math.ceil(side / factor) for side in self.geobox.shape)
+        a = self.geobox.affine
+        affine = Affine(a.a * factor, a.b * factor, a.c, a.d * factor, a.e * factor, a.f)
+        return replace(self, geobox=GeoBox((height, width), affine, self.geobox.crs))
+
     def stored_bytes(self, n_bands: int, n_steps: int) -> int:
-        """Return the size of the product's arrays before compression."""
-        pixels = self.geobox.height * self.geobox.width
-        return int(pixels * n_steps * (2 * n_bands + _LAYER_BYTES))
+        """Return the size of the product's arrays and their overviews before compression."""
+        stored = self._pixels * (2 * n_bands + _LAYER_BYTES)
+        for factor in self.overview_factors:
+            stored += self.reduced(factor)._pixels * (2 * n_bands + _OVERVIEW_BYTES)
+        return stored * n_steps
+
+    @property
+    def _pixels(self) -> int:
+        return int(self.geobox.height * self.geobox.width)
 
 
 def halo_px(*, window_px: int, reach_px: int, mask_px: int) -> int:

@@ -6,7 +6,9 @@ Long for one module because it is one picture. Inside, a place is a complex numb
 column + 1j * row, in pixels.
 """
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +19,7 @@ Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, int]
 
 _RADAR_LOOKS = 4.4
-_CLOUD_SHARE = 0.27
+CLOUD_SHARE = 0.27
 _SHADOW_PX = (46, 27)
 """A shadow lies so far up and left of its cloud: sun in the south-east, cloud base near 1 km."""
 _DRAWS = 1 << 16
@@ -26,7 +28,7 @@ _DRAWS = 1 << 16
 _RIVER, _LAKE, _GRAVEL, _ROAD, _TRACK, _GARDEN, _RED_ROOF, _GREY_ROOF, _HALL = range(9)
 _MEADOW, _MOWN, _BEET, _WHEAT, _BARLEY, _RAPE, _MAIZE, _SOIL, _BROADLEAF, _CONIFER = range(9, 19)
 # Reflectance of B02, B03, B04, B08; gamma0 of VV and VH in decibel; strength of fine texture.
-_LOOK = np.array(
+LOOK = np.array(
     [
         (0.040, 0.055, 0.038, 0.022, -19.0, -26.0, 0.03),  # river
         (0.028, 0.036, 0.020, 0.012, -21.0, -28.0, 0.02),  # lake
@@ -50,6 +52,7 @@ _LOOK = np.array(
     ],
     dtype=np.float32,
 )
+"""What each surface looks like in mid-June."""
 _CROP_SHARES = (0.22, 0.12, 0.08, 0.25, 0.09, 0.05, 0.16, 0.03)  # from meadow to bare soil
 
 
@@ -67,19 +70,42 @@ class Landscape:
     """(2, y, x) gamma0 of VV and VH as linear power, with speckle."""
 
 
-def paint_landscape(rng: np.random.Generator, shape: Shape) -> Landscape:
-    """Return a landscape of 10 m pixels, all chance drawn from `rng`; sides are even."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """What differs from one overpass to the next."""
+
+    look: Array
+    """Of each surface, as in LOOK."""
+    cloud_share: float
+    """Of the picture."""
+    front: float = 0.0
+    """How far its bank of clouds has moved on, in widths of the picture."""
+
+
+def paint_landscape(
+    rng: np.random.Generator, shape: Shape, cloud_share: float = CLOUD_SHARE
+) -> Landscape:
+    """Return a landscape in mid-June, of 10 m pixels, all chance drawn from `rng`; even sides."""
+    return next(paint_days(rng, shape, [Day(look=LOOK, cloud_share=cloud_share)]))
+
+
+def paint_days(rng: np.random.Generator, shape: Shape, days: Iterable[Day]) -> Iterator[Landscape]:
+    """Yield one place on several days: the same parcels, other colours, speckle and clouds."""
     canvas = _Canvas(rng=rng, shape=shape)
     surface, parcel, slope = _paint_ground(canvas)
-    clear = _render_colour(canvas, surface, parcel, slope)
-    power = _render_backscatter(canvas, surface, parcel, slope)
-    alpha, brightness, shade = _draw_clouds(canvas)
-    return Landscape(
-        clear=clear,
-        cloudy=_cover(clear, alpha, brightness, shade),
-        classes=_classify(surface, clear, alpha, shade),
-        power=power,
-    )
+    parcels_chance, weather = copy.deepcopy(rng), None
+    for day in days:
+        painter = replace(canvas, rng=copy.deepcopy(parcels_chance))
+        clear = _render_colour(painter, day.look[surface], surface, parcel, slope)
+        weather = weather or painter
+        power = _render_backscatter(weather, day.look, surface, parcel, slope)
+        alpha, brightness, shade = _draw_clouds(weather, day.cloud_share, day.front)
+        yield Landscape(
+            clear=clear,
+            cloudy=_cover(clear, alpha, brightness, shade),
+            classes=_classify(surface, clear, alpha, shade),
+            power=power,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,9 +293,11 @@ def _curve(canvas: _Canvas, start: complex, end: complex) -> Array:
     return np.asarray(start + (end - start) * (along + 1j * aside))
 
 
-def _render_colour(canvas: _Canvas, surface: Array, parcel: Array, slope: Array) -> Array:
-    """Reflectance (4, height, width) of the ground."""
-    rng, look = canvas.rng, _LOOK[surface]
+def _render_colour(
+    canvas: _Canvas, look: Array, surface: Array, parcel: Array, slope: Array
+) -> Array:
+    """Reflectance (4, height, width) of the ground; `look` is that of each pixel."""
+    rng = canvas.rng
     forest, crop = surface >= _BROADLEAF, (surface >= _MEADOW) & (surface < _BROADLEAF)
     light = 1 + look[..., 6] * canvas.noise(4, 1) + np.where(crop, 0.05 * canvas.noise(40, 2.8), 0)
     light *= 1 + np.where(forest, 0.10, 0.03) * slope
@@ -284,7 +312,9 @@ def _render_colour(canvas: _Canvas, surface: Array, parcel: Array, slope: Array)
     return reflectance
 
 
-def _render_backscatter(canvas: _Canvas, surface: Array, parcel: Array, slope: Array) -> Array:
+def _render_backscatter(
+    canvas: _Canvas, look: Array, surface: Array, parcel: Array, slope: Array
+) -> Array:
     """Gamma0 of VV and VH (2, height, width) as linear power, with speckle.
 
     Speckle is gamma distributed by the formula of Wilson and Hilferty, so that it can be drawn
@@ -298,14 +328,14 @@ def _render_backscatter(canvas: _Canvas, surface: Array, parcel: Array, slope: A
     change_db += np.where(built, 3.0, 0) * canvas.noise(4, 0)
     backscatter = np.empty((2, *canvas.shape), dtype=np.float32)
     for channel in range(2):
-        power = 10 ** ((_LOOK[:, 4 + channel][surface] + change_db) / 10)
+        power = 10 ** ((look[:, 4 + channel][surface] + change_db) / 10)
         swing = ndimage.gaussian_filter(canvas.noise(4, 0), 0.5)
         root = 1 - 1 / (9 * _RADAR_LOOKS) + swing / swing.std() / (3 * _RADAR_LOOKS**0.5)
         backscatter[channel] = ndimage.gaussian_filter(power, 0.8) * root.clip(0.05) ** 3
     return backscatter
 
 
-def _draw_clouds(scene: _Canvas) -> tuple[Array, Array, Array]:
+def _draw_clouds(scene: _Canvas, share: float, moved: float) -> tuple[Array, Array, Array]:
     """Opacity (0 to 1) and reflectance of clouds, depth of their shadow (0 to 1).
 
     They are drawn on a larger canvas, for the shadows of clouds outside of the scene.
@@ -314,11 +344,11 @@ def _draw_clouds(scene: _Canvas) -> tuple[Array, Array, Array]:
     down_px, right_px = _SHADOW_PX
     canvas = _Canvas(rng=scene.rng, shape=(height + down_px, width + right_px))
     cumulus = canvas.noise(max(width / 14, 60), 3.7) + 0.7 * canvas.noise(width / 2, 4)
-    front = np.linspace(-0.25, 1.75, width + right_px)
+    front = np.linspace(-0.25, 1.75, width + right_px) - moved
     front = front + np.linspace(-0.8, 0.8, height + down_px)[:, None]
     bank = 0.7 * canvas.noise(width / 5, 3.5) - 3.0 * np.abs(front)
     density = np.maximum(cumulus - np.quantile(cumulus, 0.8), bank - np.quantile(bank, 0.82))
-    density = (density - np.quantile(density[:height, :width], 1 - _CLOUD_SHARE)).astype(np.float32)
+    density = (density - np.quantile(density[:height, :width], 1 - share)).astype(np.float32)
     softness = 0.35 + 0.35 * (1 + canvas.noise(width / 5, 3)).clip(0, 2)
     alpha = 1 - np.exp(-3 * density.clip(0) / softness)
     billow = canvas.noise(width / 40, 3.0)

@@ -17,7 +17,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from cloudfree import cube
-from cloudfree.config import RunSettings
+from cloudfree.config import RadiometrySettings, RunSettings
 from cloudfree.contract import Contract
 from cloudfree.errors import ReadError, RequestError, UnreachableError
 from cloudfree.harmonisation import decide_offset
@@ -31,7 +31,7 @@ from cloudfree.radiometry import (
     measure_radar,
 )
 from cloudfree.remote import Fetcher
-from cloudfree.restoration import PairModel, cut_windows
+from cloudfree.restoration import Observation, PairModel, cut_windows
 from cloudfree.scenes import Scene, Step
 from cloudfree.types import Masks, Model, SceneFitted
 
@@ -152,16 +152,26 @@ def measure_pair(
     )
     places = _sample_places(optical, settings.grid.bands[0], contract, settings, fetcher)
     sample = [observe(step, place, settings, fetcher, clock)[0] for place in places]
+    return learn_pair(sample, model, settings.grid.bands, settings.radiometry)
+
+
+def learn_pair(
+    sample: list[Observation],
+    model: Model,
+    bands: tuple[str, ...],
+    settings: RadiometrySettings,
+) -> PairStatistics:
+    """Return the statistics of a pair from sample windows of equal shape; ``bands`` are theirs."""
     reflectance = np.concatenate([o.reflectance.reshape(len(o.reflectance), -1) for o in sample], 1)
     seen = np.concatenate([o.masks.seen.ravel() for o in sample])
     statistics = PairStatistics(
-        optical=measure_optical(reflectance, seen, settings.radiometry),
+        optical=measure_optical(reflectance, seen, settings),
         radar=measure_radar(np.stack([o.decibel for o in sample])),
         learnt=[],
     )
     if not isinstance(model, SceneFitted):
         return statistics
-    pair = statistics.pair(model, settings.grid.bands)
+    pair = statistics.pair(model, bands)
     windows = [cut_windows(one, [_WHOLE], pair) for one in sample]
     known = np.stack([one.has_radar for one in sample])
     learnt = model.fit(
@@ -173,6 +183,17 @@ def measure_pair(
         ),
     )
     return replace(statistics, learnt=learnt)
+
+
+def spread_starts(size: int, side: int, sample_windows: int) -> list[int]:
+    """Return starts of windows of ``side`` px, evenly spread over an axis of a scene or cube.
+
+    ``sample_windows`` is how many a picture may have at most, over both of its axes.
+    """
+    most = max(int(sample_windows**0.5), 1)
+    count = min(most, max(size // side, 1))
+    starts: list[int] = np.unique(np.linspace(0, max(size - side, 0), count).astype(int)).tolist()
+    return starts
 
 
 def _sample_places(
@@ -190,13 +211,9 @@ def _sample_places(
         shape, affine, crs.to_wkt() if crs.to_epsg() is None else f"EPSG:{crs.to_epsg()}"
     )
     side = contract.window_px
-    most = max(int(settings.radiometry.sample_windows**0.5), 1)
-    starts = []
-    for size in shape:
-        count = min(most, max(size // side, 1))
-        starts.append(np.unique(np.linspace(0, max(size - side, 0), count).astype(int)))
+    rows, cols = (spread_starts(size, side, settings.radiometry.sample_windows) for size in shape)
     return [
-        GeoBox((side, side), whole.affine @ whole.affine.translation(int(x), int(y)), whole.crs)
-        for y in starts[0]
-        for x in starts[1]
+        GeoBox((side, side), whole.affine @ whole.affine.translation(x, y), whole.crs)
+        for y in rows
+        for x in cols
     ]

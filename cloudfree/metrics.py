@@ -52,7 +52,12 @@ def sam(candidate: AnyArray, truth: AnyArray, where: BoolArray | None = None) ->
 
 
 def ssim(candidate: AnyArray, truth: AnyArray, full_range: float) -> float:
-    """Return the mean structural similarity over pixels and bands (paper eq. 3).
+    """Return the mean structural similarity over pixels and bands (paper eq. 3); see ssim_map."""
+    return float(ssim_map(candidate, truth, full_range).mean())
+
+
+def ssim_map(candidate: AnyArray, truth: AnyArray, full_range: float) -> Float64Array:
+    """Return (band, y, x): the structural similarity around each pixel.
 
     Gaussian window of 11x11, sigma 1.5, mirrored edges. Pictures should start at 0: the luminance
     term means something else on [-1, 1]. Sides are at least 11 px. Source: Wang et al. 2004.
@@ -62,7 +67,8 @@ def ssim(candidate: AnyArray, truth: AnyArray, full_range: float) -> float:
     mean_x, mean_y, squares, product = (_blur(item) for item in (x, y, x * x + y * y, x * y))
     mean_xy, mean_squares = mean_x * mean_y, mean_x**2 + mean_y**2
     similar = (2 * mean_xy + c1) * (2 * (product - mean_xy) + c2)
-    return float((similar / ((mean_squares + c1) * (squares - mean_squares + c2))).mean())
+    similarity: Float64Array = similar / ((mean_squares + c1) * (squares - mean_squares + c2))
+    return similarity
 
 
 def _squared_error(candidate: AnyArray, truth: AnyArray) -> Float64Array:

@@ -30,7 +30,7 @@ from cloudfree.grid import GridPlan
 from cloudfree.masks import reach_px
 from cloudfree.measure import measure_pair, settle_offsets
 from cloudfree.observe import observe
-from cloudfree.plan import Plan, Request, make_plan
+from cloudfree.planning import Plan, Request, make_plan
 from cloudfree.progress import Advance, Progress
 from cloudfree.remote import Fetcher
 from cloudfree.restoration import Observation, PairModel, cut_windows

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cloudfree.bands import WHITE
 from cloudfree.config import RadiometrySettings
 from cloudfree.types import BoolArray, Float32Array, UInt16Array
 
-_DEFAULT_LIMITS_DN = (1.0, 3558.0)
+_DEFAULT_LIMITS_DN = (1.0, float(WHITE))
 """Black and white of the Sentinel-2 true-colour product (reflectance 0 and 0.3558)."""
 _DEFAULT_DECIBEL = (-12.0, 4.0)
 """Mean and standard deviation of backscatter where too little is known to measure them."""

@@ -1,55 +1,79 @@
-"""Row 14 of the walk: the preview picture and a page that shows the product."""
+"""Row 14 of the walk: what the product looks like, as small pictures."""
 
 from __future__ import annotations
 
 import base64
-import html
-import json
-from pathlib import Path
+import io
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rasterio
 from PIL import Image, ImageDraw, ImageFont
 
 from cloudfree.bands import choose_shown
-from cloudfree.blend import NODATA, NOT_RESTORED, RECONSTRUCTED, SEEN
-from cloudfree.errors import OutputError
+from cloudfree.layers import CLOUD, NODATA, SOURCE, Layer
+from cloudfree.tally import NO_PIXEL, Tally
 from cloudfree.types import Float32Array, UInt8Array
 
+Colour = tuple[int, int, int]
+
+
+def _legend(layer: Layer) -> dict[int, tuple[str, Colour]]:
+    """Return value -> name and colour; nodata comes last."""
+    classes = sorted(layer.classes, key=lambda one: one.name == "nodata")
+    return {one.value: (one.name.replace("_", " "), one.colour) for one in classes}
+
+
 PREVIEW_PX = 900
+"""The longest side of a picture where there is one step."""
+_CONTACT_PX = 300
+"""The longest side of a picture in the preview where there are several."""
+_SMALLEST_PX = 96
+_FULL_STEPS = 2
+"""So many steps have pictures as large as one; those of more share their room on the page."""
 _LABEL_PX = 26
 _GAP_PX = 8
-_SOURCE_COLOURS = {
-    NODATA: (20, 20, 20),
-    SEEN: (222, 222, 216),
-    RECONSTRUCTED: (38, 120, 178),
-    NOT_RESTORED: (205, 62, 48),
+_NODATA_COLOUR = SOURCE.classes[NODATA].colour
+_SOURCE_LEGEND: dict[int, tuple[str, Colour]] = _legend(SOURCE)
+_CLOUD_LEGEND: dict[int, tuple[str, Colour]] = {
+    **_legend(CLOUD),
+    NO_PIXEL: ("nodata", _NODATA_COLOUR),
 }
-
-_SOURCE_NAMES = {
-    SEEN: "seen",
-    RECONSTRUCTED: "reconstructed",
-    NOT_RESTORED: "not restored",
-    NODATA: "nodata",
-}
+_RADAR_CUTS = (2, 98)
+"""Percentiles of backscatter that become black and white."""
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object the product holds; OutputError where it cannot be read."""
-    try:
-        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return value
-    except (OSError, ValueError) as error:
-        raise OutputError(
-            f"{path} cannot be read: {error}. Use --overwrite to start anew"
-        ) from None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What the report shows of a step."""
+
+    name: str
+    """Its date."""
+    bands: tuple[str, ...]
+    """What the pictures show: red, green and blue, or one band in grey."""
+    observed: UInt8Array
+    """(y, x, 3): the scene as it was, clouds and all."""
+    product: UInt8Array
+    """(y, x, 3)."""
+    source: UInt8Array
+    """(y, x) codes."""
+    cloud: UInt8Array
+    """(y, x) codes, or NO_PIXEL."""
+    decibel: Float32Array
+    """(y, x) of one channel; NaN where the radar has none."""
+    tally: Tally
+    """Of the step's pixels at full resolution, in these bands."""
 
 
-def read_reduced(path: Path, shape: tuple[int, int]) -> Any:
-    """Return (band, y, x) of a GeoTIFF at about ``shape``, from its overviews."""
-    with rasterio.open(path) as source:
-        return source.read(out_shape=(source.count, *shape))
+def picture_px(n_steps: int) -> int:
+    """Return the longest side of a step's pictures.
+
+    Together those of many steps have as many pixels as those of two, so that the page stays below
+    about 5 MB however long an interval is.
+    """
+    share = max(1.0, n_steps / _FULL_STEPS)
+    return max(_SMALLEST_PX, round(PREVIEW_PX / math.sqrt(share)))
 
 
 def reduced_shape(shape: tuple[int, int], longest_px: int) -> tuple[int, int]:
@@ -76,15 +100,87 @@ def true_colour(
 
 def source_colours(source: UInt8Array) -> UInt8Array:
     """Return (y, x, 3) of ``source`` codes."""
-    table = np.zeros((256, 3), np.uint8)
-    for code, colour in _SOURCE_COLOURS.items():
-        table[code] = colour
-    coloured: UInt8Array = table[source]
+    coloured: UInt8Array = _palette(_SOURCE_LEGEND)[source]
     return coloured
 
 
-def write_preview(path: Path, rows: list[tuple[str, list[UInt8Array]]]) -> None:
-    """Write a PNG: one row a step, side by side what was observed, the product and its source."""
+def _palette(legend: dict[int, tuple[str, Colour]]) -> UInt8Array:
+    """Return (256, 3): the colour of each code."""
+    table = np.zeros((256, 3), np.uint8)
+    for code, (_, colour) in legend.items():
+        table[code] = colour
+    return table
+
+
+def radar_grey(decibel: Float32Array) -> tuple[UInt8Array, tuple[float, float]]:
+    """Return (y, x) of backscatter, and which decibels are black and white; missing is black."""
+    known = decibel[~np.isnan(decibel)]
+    low, high = (float(cut) for cut in np.percentile(known, _RADAR_CUTS)) if known.size else (0, 0)
+    light = (np.nan_to_num(decibel, nan=low) - low) / max(high - low, 1e-6)
+    return (np.clip(light, 0, 1) * 255).astype(np.uint8), (low, high)
+
+
+def photo(picture: UInt8Array) -> str:
+    """Return a picture as the address of a JPEG inside of a page."""
+    return _address(Image.fromarray(picture), "jpeg", quality=82)
+
+
+def source_map(source: UInt8Array) -> str:
+    """Return a map of ``source`` codes as the address of a PNG inside of a page."""
+    return _map(source, _SOURCE_LEGEND)
+
+
+def cloud_map(cloud: UInt8Array) -> str:
+    """Return a map of ``cloud`` codes as the address of a PNG inside of a page."""
+    return _map(cloud, _CLOUD_LEGEND)
+
+
+def source_legend() -> list[tuple[str, str]]:
+    """Return what the map of sources shows: names, and colours as a style sheet has them."""
+    return _named(_SOURCE_LEGEND)
+
+
+def cloud_legend() -> list[tuple[str, str]]:
+    """Return what the map of clouds shows: names, and colours as a style sheet has them."""
+    return _named(_CLOUD_LEGEND)
+
+
+def cloud_names() -> dict[int, str]:
+    """Return the names of ``cloud`` codes."""
+    return {code: name for code, (name, _) in _CLOUD_LEGEND.items() if code != NO_PIXEL}
+
+
+def _named(legend: dict[int, tuple[str, Colour]]) -> list[tuple[str, str]]:
+    return [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in legend.values()]
+
+
+def _map(codes: UInt8Array, legend: dict[int, tuple[str, Colour]]) -> str:
+    """Return a map whose pixels are entries of a palette: a third of the bytes of three colours."""
+    image = Image.fromarray(codes)
+    image.putpalette(_palette(legend).ravel().tolist())
+    return _address(image, "png")
+
+
+def _address(image: Image.Image, kind: str, **how: Any) -> str:
+    stream = io.BytesIO()
+    image.save(stream, kind, optimize=True, **how)
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def draw_preview(looks: list[Look]) -> bytes:
+    """Return a PNG: one row a step, side by side what was observed, the product and its source."""
+    longest = PREVIEW_PX if len(looks) == 1 else _CONTACT_PX
+    rows = [
+        (
+            look.name,
+            [
+                _shrink(look.observed, longest, Image.Resampling.BOX),
+                _shrink(look.product, longest, Image.Resampling.BOX),
+                _shrink(source_colours(look.source), longest, Image.Resampling.NEAREST),
+            ],
+        )
+        for look in looks
+    ]
     height, width = rows[0][1][0].shape[:2]
     columns = ("observed", "cloud removed", "source")
     size = (
@@ -101,53 +197,19 @@ def write_preview(path: Path, rows: list[tuple[str, list[UInt8Array]]]) -> None:
             draw.text((left, top + 5), f"{name}  {columns[column]}", "black", font)
             sheet.paste(Image.fromarray(picture), (left, top + _LABEL_PX))
     _draw_legend(draw, (_GAP_PX, size[1] - _LABEL_PX), font)
-    sheet.save(path, optimize=True)
+    stream = io.BytesIO()
+    sheet.save(stream, "png", optimize=True)
+    return stream.getvalue()
 
 
-def _age(hours: float | None) -> str:
-    return "" if hours is None else f"{hours:+.1f}"
+def _shrink(picture: UInt8Array, longest_px: int, how: Image.Resampling) -> UInt8Array:
+    height, width = reduced_shape((picture.shape[0], picture.shape[1]), longest_px)
+    return np.asarray(Image.fromarray(picture).resize((width, height), how))
 
 
 def _draw_legend(draw: Any, corner: tuple[int, int], font: Any) -> None:
     left, top = corner
-    for code, name in _SOURCE_NAMES.items():
-        draw.rectangle((left, top + 5, left + 14, top + 19), _SOURCE_COLOURS[code], "grey")
+    for name, colour in _SOURCE_LEGEND.values():
+        draw.rectangle((left, top + 5, left + 14, top + 19), colour, "grey")
         draw.text((left + 20, top + 4), name, "black", font)
         left += 40 + int(draw.textlength(name, font))
-
-
-def write_report(out: Path, summary: dict[str, Any]) -> None:
-    """Write ``report.html``: the preview and the figures on one page, no outside request."""
-    picture = base64.b64encode((out / "preview.png").read_bytes()).decode()
-    figures = {
-        "model": summary["model"],
-        "grid": f"{summary['crs']}, {summary['resolution_m']:g} m, "
-        f"{summary['shape'][1]} x {summary['shape'][0]} px",
-        **{f"pixels {name.replace('_', ' ')}": f"{n:,}" for name, n in summary["pixels"].items()},
-        **{f"windows {name}": f"{n:,}" for name, n in summary["windows"].items()},
-    }
-    scenes = "".join(
-        f"<tr><td>{html.escape(step['time'])}</td>"
-        f"<td>{html.escape(', '.join(step['optical']))}</td>"
-        f"<td>{html.escape(', '.join(step['radar']) or 'none in reach')}</td>"
-        f"<td>{_age(step['radar_age_h'])}</td></tr>"
-        for step in summary["steps"]
-    )
-    rows = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
-        for name, value in figures.items()
-    )
-    page = f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>cloudfree report</title>
-<style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;
-max-width:76rem;padding:0 1rem}}img{{max-width:100%}}table{{border-collapse:collapse;margin:1rem 0}}
-th,td{{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}}</style>
-<h1>cloudfree report</h1>
-<p>Light pixels of the source map were seen and are passed on exactly; blue ones were
-reconstructed from radar and their surroundings and are an estimate; red ones stayed hidden.</p>
-<img src="data:image/png;base64,{picture}" alt="Observed picture, product and source map, per date">
-<h2>Figures</h2><table>{rows}</table>
-<h2>Scenes</h2><table><tr><th>time</th><th>optical</th><th>radar</th><th>radar age, h</th></tr>
-{scenes}</table><p>{html.escape(summary["attribution"])}.</p></html>
-"""
-    (out / "report.html").write_text(page, encoding="utf-8")

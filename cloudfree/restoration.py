@@ -14,6 +14,7 @@ from cloudfree.radiometry import (
     standardise,
     to_picture,
 )
+from cloudfree.signs import MODEL_SIGNS, read_signs
 from cloudfree.types import BoolArray, Float32Array, Masks, Model, SceneFitted, UInt16Array
 from cloudfree.windows import Lattice, WindowChoice
 
@@ -60,15 +61,21 @@ def restore_windows(
     *,
     lattice: Lattice,
     batch_windows: int,
+    with_signs: bool = False,
 ) -> tuple[Float32Array, BoolArray]:
     """Return the candidate (band, y, x) in reflectance numbers, and (y, x) where there is one.
+
+    ``with_signs`` appends to the bands the model's signs of doubt, blended alike, in the same
+    numbers (see signs); the bands stay what they are without.
 
     A window belongs to the pair of an optical and a radar scene (indices as in the observation)
     that share most of its pixels: their statistics stretch it and ``pairs`` names its model. A
     window without such a pair has no candidate, nor has a pixel without radar. Windows are added
     in the order of ``choice``, so that sums have the same bits however an area is cut.
     """
-    total = np.zeros(observation.reflectance.shape, np.float32)
+    n_bands, height, width = observation.reflectance.shape
+    layers = n_bands + MODEL_SIGNS * with_signs
+    total = np.zeros((layers, height, width), np.float32)
     weight = np.zeros(observation.decibel.shape[1:], np.float32)
     taper = lattice.taper()
     batch: list[tuple[slice, slice]] = []
@@ -77,7 +84,7 @@ def restore_windows(
     def flush() -> None:
         if batch and owners is not None:
             for place, numbers in zip(
-                batch, _run_batch(observation, batch, pairs[owners]), strict=True
+                batch, _run_batch(observation, batch, pairs[owners], with_signs), strict=True
             ):
                 total[:, *place] += taper * numbers
                 weight[place] += taper
@@ -144,11 +151,23 @@ def restore_alone(
 
 
 def _run_batch(
-    observation: Observation, places: list[tuple[slice, slice]], pair: PairModel
+    observation: Observation,
+    places: list[tuple[slice, slice]],
+    pair: PairModel,
+    with_signs: bool,
 ) -> Float32Array:
-    """Return candidates (window, band, y, x) in reflectance numbers, bands as in the product."""
-    picture = pair.model(*cut_windows(observation, places, pair))
+    """Return candidates (window, band, y, x) in reflectance numbers, bands as in the product.
+
+    Behind the bands come the model's signs, where they are asked for.
+    """
+    windows = cut_windows(observation, places, pair)
+    picture = pair.model(*windows)
     bands = list(pair.bands)
+    statistics = pair.optical.of_bands(bands)
     numbers = np.empty_like(picture)
-    numbers[:, bands] = from_picture(picture, pair.optical.of_bands(bands))
-    return numbers
+    numbers[:, bands] = from_picture(picture, statistics)
+    if not with_signs:
+        return numbers
+    span = np.mean(statistics.high) - np.mean(statistics.low)
+    signs = read_signs(pair.model, *windows, picture) * np.float32(span / 2)
+    return np.concatenate([numbers, signs], axis=1)

@@ -128,7 +128,7 @@ def parse_period(text: str) -> Period:
     except ValueError:
         days = []
     if len(days) not in (1, 2):
-        raise SettingsError(f"the date is {text!r}; give YYYY-MM-DD or YYYY-MM-DD/YYYY-MM-DD")
+        raise SettingsError(f"the date is {text[:60]!r}; give YYYY-MM-DD or YYYY-MM-DD/YYYY-MM-DD")
     first, last = (day.replace(tzinfo=dt.UTC) for day in (days[0], days[-1]))
     if not all(_FIRST_YEAR <= day.year <= _LAST_YEAR for day in (first, last)):
         raise SettingsError(f"the date is {text}; give one from {_FIRST_YEAR} to {_LAST_YEAR}")
@@ -144,12 +144,12 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
         moment = properties.get("datetime") or properties["start_datetime"]
         time = dt.datetime.fromisoformat(moment)
         common = {
-            "id": item["id"],
+            "id": _as_text(item["id"], "id"),
             "collection": collection.id,
             "time": time.astimezone(dt.UTC) if time.tzinfo else time.replace(tzinfo=dt.UTC),
             "platform": str(properties.get("platform", "")).lower(),
-            "footprint": shapely.make_valid(cut_at_antimeridian(shape(item["geometry"]))),
-            "hrefs": {key: asset["href"] for key, asset in item["assets"].items()},
+            "footprint": _read_footprint(item["geometry"]),
+            "hrefs": {key: _as_text(a["href"], "href") for key, a in item["assets"].items()},
             "assets": collection.assets,
         }
         if not isinstance(collection, OpticalCollection):
@@ -179,3 +179,18 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
         raise CatalogError(
             f"STAC item {name} cannot be used: {type(error).__name__} {error}; mend the catalog"
         ) from None
+
+
+def _as_text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value
+
+
+def _read_footprint(geometry: Any) -> BaseGeometry:
+    """Return a footprint, valid and cut at the antimeridian; ValueError where not on Earth."""
+    footprint = cut_at_antimeridian(shape(geometry))
+    west, south, east, north = footprint.bounds
+    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        raise ValueError("geometry is not in longitude and latitude")
+    return shapely.make_valid(footprint)

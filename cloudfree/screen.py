@@ -12,22 +12,23 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from distributed import Client
+from distributed import Client, Future
 from odc.geo.geobox import GeoBox
 
 from cloudfree.bands import BANDS
+from cloudfree.cluster import Workers, run_all
 from cloudfree.config import RunSettings
 from cloudfree.errors import NoSceneError
 from cloudfree.grid import GridPlan, pixels_inside
 from cloudfree.measure import before_the_start, settle_offsets
 from cloudfree.observe import observe
-from cloudfree.plan import Plan, Request, make_plan
+from cloudfree.planning import Plan, Request, make_plan
 from cloudfree.progress import Progress
 from cloudfree.provenance import describe_left_out
 from cloudfree.remote import Fetcher
 from cloudfree.scenes import Step
 from cloudfree.timing import Stopwatch
-from cloudfree.types import Signer
+from cloudfree.types import BoolArray, Signer
 
 logger = logging.getLogger(__name__)
 
@@ -101,21 +102,20 @@ def _look(
 
     One Dask job a step.
     """
-    shares: list[float] = []
+    shares: dict[int, float] = {}
     retries: Counter[str] = Counter()
-    with progress.track("look for cloud", len(steps), "datatakes") as advance:
-        jobs = [
-            client.submit(_look_at, step, plan.grid, plan.settings, plan.signer, pure=False)
-            for step in steps
-        ]
-        for step, job in zip(steps, jobs, strict=True):
-            with before_the_start():
-                share, asked_again = job.result()
-            shares.append(share)
+
+    def submit(index: int, _: Workers) -> Future[tuple[float, dict[str, int]]]:
+        grid, settings, signer = plan.grid, plan.settings, plan.signer
+        return client.submit(_look_at, steps[index], grid, settings, signer, pure=False)
+
+    with progress.track("look for cloud", len(steps), "datatakes") as advance, before_the_start():
+        for index, (share, asked_again) in run_all(client, range(len(steps)), submit):
+            shares[index] = share
             retries.update(asked_again)
-            logger.info("screen: %s shows %.1f %%", step.optical[0].id, 100 * shares[-1])
+            logger.info("screen: %s shows %.1f %%", steps[index].optical[0].id, 100 * share)
             advance(1)
-    return shares, retries
+    return [shares[index] for index in range(len(steps))], retries
 
 
 def _look_at(
@@ -126,7 +126,17 @@ def _look_at(
 
 
 def seen_share(step: Step, grid: GridPlan, settings: RunSettings, fetcher: Fetcher) -> float:
-    """Return the share of the area's pixels in which a step shows the ground.
+    """Return the share of the area's pixels in which a step shows the ground; see ``look``."""
+    seen, _, inside = look(step, grid, settings, fetcher)
+    if not inside.any():
+        inside[:] = True  # an area between the centres of pixels
+    return float(seen[inside].mean())
+
+
+def look(
+    step: Step, grid: GridPlan, settings: RunSettings, fetcher: Fetcher
+) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """Return (y, x) of the whole grid: what a step shows, what cloud hides, and what is inside.
 
     Exact for areas up to 2048 px; wider ones are looked at in larger pixels, through overviews.
     """
@@ -139,10 +149,8 @@ def seen_share(step: Step, grid: GridPlan, settings: RunSettings, fetcher: Fetch
         Stopwatch(),
         reduced=geobox.affine.a > grid.resolution_m,
     )
-    inside = pixels_inside(grid.area, geobox)
-    if not inside.any():
-        inside[:] = True  # an area between the centres of pixels
-    return float(observation.masks.seen[inside].mean())
+    masks = observation.masks
+    return masks.seen, masks.made, pixels_inside(grid.area, geobox)
 
 
 def _cheapest_band(step: Step) -> str:

@@ -1,21 +1,37 @@
 """A synthetic but plausible pair of Sentinel-1 and Sentinel-2 scenes, as COGs with STAC items."""
 
+import datetime as dt
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import rasterio
+import xarray as xr
 from pyproj import Transformer
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
-from cloudfree.landscape import Array, Shape, paint_landscape
+from cloudfree.bands import REFLECTANCE_SCALE
+from cloudfree.harmonisation import SINCE_0400_DN
+from cloudfree.landscape import (
+    CLOUD_SHARE,
+    Array,
+    Day,
+    Landscape,
+    Shape,
+    paint_days,
+    paint_landscape,
+)
+from cloudfree.seasons import look_on
 
 Corners: TypeAlias = tuple[tuple[float, float], ...]
 
 _DATE = "2024-06-15"
+YEAR = tuple(str(dt.date(2024, 1, 11) + dt.timedelta(days=24 * step)) for step in range(15))
+"""Days on which a satellite passed over."""
 BANDS = ("B02", "B03", "B04", "B08")
 _POLARISATIONS = ("vv", "vh")
 _EPSG = 32632
@@ -44,38 +60,144 @@ class SyntheticScenes:
     """
 
 
-def write_scenes(folder: Path, *, seed: int = 0, size_px: int = 1536) -> SyntheticScenes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyntheticYear:
+    """Where the scenes of a place through the year lie."""
+
+    items: Path
+    """ItemCollection; its asset links are relative to it."""
+    aoi: Path
+    """GeoJSON polygon in lon/lat, as of SyntheticScenes."""
+    truths: dict[str, Path]
+    """Day -> the optical scene of that day as it would be without clouds."""
+
+    @property
+    def interval(self) -> str:
+        """From the first day to the last."""
+        return f"{min(self.truths)}/{max(self.truths)}"
+
+
+def write_scenes(
+    folder: Path, *, seed: int = 0, size_px: int = 1536, cloud_share: float = CLOUD_SHARE
+) -> SyntheticScenes:
     """Write both scenes, their items, an area and the clear truth into `folder`; say where.
 
     The scenes are `size_px` wide and three quarters of it high, 10 m a pixel. Optical: uint16,
     reflectance * 10000 + 1000, 0 beyond the edge of the swath. Radar: gamma0 as linear power,
-    valid everywhere. Equal seed and size give equal pixels. ValueError unless `size_px` is a
+    valid everywhere. Equal arguments give equal pixels. ValueError unless `size_px` is a
     multiple of 32 from 256.
     """
+    shape = _shape(size_px)
+    land = paint_landscape(np.random.default_rng(seed), shape, cloud_share)
+    items = _write_pair(folder, "", land, _DATE)
+    return SyntheticScenes(
+        items=_write_items(folder, items),
+        aoi=_write_area(folder, shape),
+        date=_DATE,
+        truth=folder / "truth.tif",
+    )
+
+
+def write_year(
+    folder: Path,
+    *,
+    seed: int = 0,
+    size_px: int = 512,
+    days: Sequence[str] = YEAR,
+    cloud_share: float | None = None,
+) -> SyntheticYear:
+    """Write a pair of scenes for each day, of one place whose fields green up and fade.
+
+    Clouds cover ``cloud_share`` of a scene, or, without it, a tenth in summer and more in winter,
+    some days far more than others.
+    Everything else as in `write_scenes`; files lie in a folder for each day.
+    """
+    shape, chance = _shape(size_px), np.random.default_rng([seed, 1])
+    dates = [dt.date.fromisoformat(day) for day in days]
+    weather = [
+        Day(
+            look=look_on(date),
+            cloud_share=_draw_cloud_share(date, chance) if cloud_share is None else cloud_share,
+            front=float(chance.uniform(-1, 1)),
+        )
+        for date in dates
+    ]
+    items = []
+    for day, land in zip(
+        days, paint_days(np.random.default_rng(seed), shape, weather), strict=True
+    ):
+        items += _write_pair(folder, f"{day}/", land, day)
+    return SyntheticYear(
+        items=_write_items(folder, items),
+        aoi=_write_area(folder, shape),
+        truths={day: folder / day / "truth.tif" for day in days},
+    )
+
+
+def read_reflectance(folder: Path, cube: xr.Dataset, *, cloudy: bool = False) -> xr.DataArray:
+    """Return what a scene in ``folder`` shows of a product: (band, y, x) reflectance, NaN nodata.
+
+    That is the ground as it would be without clouds, or, ``cloudy``, what was observed. Pixels and
+    bands are those of the cube, whose grid these scenes lie on.
+    """
+    names = [f"{band}.tif" for band in BANDS] if cloudy else ["truth.tif"]
+    with rasterio.open(folder / names[0]) as first:
+        west, north = first.transform.c, first.transform.f
+    numbers = np.concatenate([_read(folder / name) for name in names])
+    rows = np.rint((north - cube["y"].to_numpy()) / 10 - 0.5).astype(int)
+    columns = np.rint((cube["x"].to_numpy() - west) / 10 - 0.5).astype(int)
+    chosen = [BANDS.index(str(band)) for band in cube["band"].to_numpy()]
+    shown = numbers[np.ix_(chosen, rows, columns)]
+    reflectance = np.where(shown == 0, np.nan, (shown + SINCE_0400_DN) * REFLECTANCE_SCALE)
+    grid = {name: cube[name] for name in ("band", "y", "x")}
+    return xr.DataArray(reflectance, grid, ("band", "y", "x"))
+
+
+def _read(path: Path) -> Array:
+    with rasterio.open(path) as source:
+        return np.asarray(source.read(), dtype=np.float64)
+
+
+def _draw_cloud_share(date: dt.date, chance: np.random.Generator) -> float:
+    winter = (1 + np.cos(2 * np.pi * (date.timetuple().tm_yday - 15) / 365)) / 2
+    return float(np.clip(0.03 + 0.08 * winter + chance.uniform(-0.03, 0.16), 0.01, 0.5))
+
+
+def _shape(size_px: int) -> Shape:
     if size_px < 256 or size_px % 32:
         raise ValueError(f"size_px is {size_px}; give a multiple of 32 from 256.")
-    shape = (size_px * 3 // 4, size_px)
-    land = paint_landscape(np.random.default_rng(seed), shape)
+    return size_px * 3 // 4, size_px
+
+
+def _write_pair(folder: Path, prefix: str, land: Landscape, date: str) -> list[dict[str, Any]]:
+    """Write the files of one day to ``folder/prefix``; return the items of both scenes."""
+    shape = land.clear.shape[1:]
     valid = _fill(_SWATH, shape)
     scl = np.where(valid[::2, ::2], land.classes, 0).astype(np.uint8)
     truth = np.where(valid, _to_numbers(land.clear), 0)
     cloudy = np.where(valid, _to_numbers(land.cloudy), 0)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_cog(folder / "truth.tif", truth)
-    _write_cog(folder / "SCL.tif", scl[None], pixel_m=20.0)
+    place = folder / prefix
+    place.mkdir(parents=True, exist_ok=True)
+    _write_cog(place / "truth.tif", truth)
+    _write_cog(place / "SCL.tif", scl[None], pixel_m=20.0)
     for name, pixels in zip(BANDS + _POLARISATIONS, (*cloudy, *land.power), strict=True):
-        _write_cog(folder / f"{name}.tif", pixels[None])
-    items = [_describe_optical(shape, scl), _describe_radar(shape)]
+        _write_cog(place / f"{name}.tif", pixels[None])
+    day = dt.date.fromisoformat(date)
+    return [_describe_optical(shape, scl, day, prefix), _describe_radar(shape, day, prefix)]
+
+
+def _write_items(folder: Path, items: list[dict[str, Any]]) -> Path:
     collection = {"type": "FeatureCollection", "features": items}
+    file = folder / "items.json"
+    file.write_text(json.dumps(collection, indent=1), encoding="utf-8")
+    return file
+
+
+def _write_area(folder: Path, shape: Shape) -> Path:
     area = {"type": "Feature", "properties": {}, "geometry": _locate(_AREA, shape)}
-    (folder / "items.json").write_text(json.dumps(collection, indent=1), encoding="utf-8")
-    (folder / "aoi.geojson").write_text(json.dumps(area), encoding="utf-8")
-    return SyntheticScenes(
-        items=folder / "items.json",
-        aoi=folder / "aoi.geojson",
-        date=_DATE,
-        truth=folder / "truth.tif",
-    )
+    file = folder / "aoi.geojson"
+    file.write_text(json.dumps(area), encoding="utf-8")
+    return file
 
 
 def _to_numbers(reflectance: Array) -> Array:
@@ -123,27 +245,27 @@ def _write_cog(path: Path, pixels: Array, *, pixel_m: float = 10.0) -> None:
         target.write(pixels)
 
 
-def _describe_optical(shape: Shape, scl: Array) -> dict[str, Any]:
+def _describe_optical(shape: Shape, scl: Array, day: dt.date, prefix: str) -> dict[str, Any]:
     cloudy = np.isin(scl[scl > 0], (8, 9, 10))
     properties = {
-        "datetime": f"{_DATE}T10:20:31Z",
+        "datetime": f"{day}T10:20:31Z",
         "platform": "Sentinel-2B",
         "constellation": "Sentinel 2",
         "eo:cloud_cover": round(100 * float(cloudy.mean()), 2),
         "sat:orbit_state": "descending",
         "s2:mgrs_tile": "32UPU",
         "s2:product_type": "S2MSI2A",
-        "s2:datatake_id": "GS2B_20240615T102031_038001_N05.10",
+        "s2:datatake_id": f"GS2B_{day:%Y%m%d}T102031_038001_N05.10",
         "s2:processing_baseline": "05.10",
     }
-    item = _describe_item("sentinel-2-l2a", properties, _SWATH, shape, (*BANDS, "SCL"))
+    item = _describe_item("sentinel-2-l2a", properties, _SWATH, shape, (*BANDS, "SCL"), prefix)
     item["assets"]["SCL"] |= _describe_grid(scl.shape, 20.0)
     return item
 
 
-def _describe_radar(shape: Shape) -> dict[str, Any]:
+def _describe_radar(shape: Shape, day: dt.date, prefix: str) -> dict[str, Any]:
     properties = {
-        "datetime": "2024-06-14T17:07:12Z",
+        "datetime": f"{day - dt.timedelta(days=1)}T17:07:12Z",
         "platform": "SENTINEL-1A",
         "constellation": "Sentinel-1",
         "sat:orbit_state": "ascending",
@@ -152,7 +274,7 @@ def _describe_radar(shape: Shape) -> dict[str, Any]:
         "sar:product_type": "GRD",
         "sar:polarizations": [name.upper() for name in _POLARISATIONS],
     }
-    return _describe_item("sentinel-1-rtc", properties, _WHOLE, shape, _POLARISATIONS)
+    return _describe_item("sentinel-1-rtc", properties, _WHOLE, shape, _POLARISATIONS, prefix)
 
 
 def _describe_item(
@@ -161,6 +283,7 @@ def _describe_item(
     footprint: Corners,
     shape: Shape,
     names: tuple[str, ...],
+    prefix: str,
 ) -> dict[str, Any]:
     geometry = _locate(footprint, shape)
     lon, lat = zip(*geometry["coordinates"][0], strict=True)
@@ -177,7 +300,8 @@ def _describe_item(
         "properties": {**properties, "proj:epsg": _EPSG, **_describe_grid(shape, 10.0)},
         "links": [],
         "assets": {
-            name: {"href": f"./{name}.tif", "type": kind, "roles": ["data"]} for name in names
+            name: {"href": f"./{prefix}{name}.tif", "type": kind, "roles": ["data"]}
+            for name in names
         },
     }
 

@@ -84,6 +84,15 @@ class SceneFitted(Protocol):
         ...
 
 
+@runtime_checkable
+class OnDevice(Protocol):
+    """A model that can run on an accelerator."""
+
+    def on_accelerator(self) -> Model:
+        """Return the model on this process's accelerator; itself, with a warning, without one."""
+        ...
+
+
 class CloudDetector(Protocol):
     """Finds the clouds of scenes that have no classification.
 

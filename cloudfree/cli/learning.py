@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +11,20 @@ from pathlib import Path
 
 import click
 
-from cloudfree.cli.bars import Bars
 from cloudfree.cli.group import main
-from cloudfree.config import RunSettings, build
+from cloudfree.config import RunSettings
 from cloudfree.errors import BundleError, RequestError
+from cloudfree.progress import Progress
+from cloudfree.tables import build
+
+MODELS_EXAMPLES = """
+\b
+Example:
+  cloudfree models
+"""
 
 
-@main.command("models")
+@main.command("models", epilog=MODELS_EXAMPLES)
 def models_command() -> None:
     """List the built-in models; check their contracts, hashes and golden files."""
     from cloudfree.bundle import GOLDEN_TOLERANCE, built_in, check_golden, open_bundle
@@ -101,7 +109,9 @@ Examples:
     "--sheet", type=click.Path(path_type=Path), help="PNG of examples to write beside the scores."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.pass_obj
 def evaluate_command(
+    progress: Progress,
     data: Path,
     model: str,
     clouds: Path | None,
@@ -127,7 +137,7 @@ def evaluate_command(
     except ValueError:
         raise RequestError(f"--cover is {cover!r}; give two shares such as 0.2,0.6") from None
     settings = EvaluationSettings(seed=seed, clouds=CloudSettings(cover=(low, high), overcast=0.0))
-    figures = evaluate(data, model, settings, Bars(), clouds=clouds, sheet=sheet)
+    figures = evaluate(data, model, settings, progress, clouds=clouds, sheet=sheet)
     click.echo(json.dumps(figures, indent=1) if as_json else as_text(figures))
 
 
@@ -210,4 +220,5 @@ def train_command(arguments: tuple[str, ...]) -> None:
     """Train one of the two GANs, or go on; see cloudfree train --help."""
     with needs_training_extra():
         from cloudfree.train.__main__ import main as train
-    sys.exit(train(arguments))
+    quiet = logging.getLogger("cloudfree").level == logging.ERROR
+    sys.exit(train(("--quiet", *arguments) if quiet else arguments))

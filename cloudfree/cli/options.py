@@ -8,7 +8,49 @@ from typing import Any, TypeVar
 
 import click
 
-from cloudfree.config import RunSettings, build, merge, read_toml
+from cloudfree.config import RunSettings
+from cloudfree.tables import build, merge, read_toml
+
+ENGINE = (
+    "scheduler",
+    "kubernetes",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "workers",
+    "gpu",
+    "dashboard",
+    "max_failed",
+)
+"""Options of ``engine_options``; named like the settings they set."""
+
+_SECTIONS = {
+    "Area, date and scenes": (
+        "aoi", "date", "stac", "provider", "radar_provider", "max_scene_cloud", "optical_days",
+        "sar_days", "mask", "min_seen",
+    ),
+    "Product": ("model", "bands", "crs", "resolution", "out", "overwrite"),
+    "Work": ("chunk_px", *ENGINE),
+}  # fmt: skip
+"""Headings in ``--help`` -> options under them; all others stand under Options."""
+
+
+class Sectioned(click.Command):
+    """A command whose many options stand under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, heading by heading."""
+        heading = {name: title for title, names in _SECTIONS.items() for name in names}
+        rows: dict[str, list[tuple[str, str]]] = {title: [] for title in (*_SECTIONS, "Options")}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row is not None:
+                rows[heading.get(parameter.name or "", "Options")].append(row)
+        for title, some in rows.items():
+            if some:
+                with formatter.section(title):
+                    formatter.write_dl(some)
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,7 +86,7 @@ def request_options(command: F) -> F:
             help="Leave out scenes with more cloud than this, in percent, by their metadata.",
         ),
         click.option("--model", help="Name of a built-in model or folder of a bundle."),
-        click.option("--bands", help="Optical bands of the product, such as B02,B03,B04,B08."),
+        click.option("--bands", help="Optical bands of the product, such as B04,B03,B02,B08."),
         click.option("--crs", help="utm (default) or a projected CRS in metres."),
         click.option("--resolution", type=float, help="Side of a pixel in metres."),
         click.option("--chunk-px", type=int, help="Side of a chunk in pixels."),
@@ -67,8 +109,6 @@ def request_options(command: F) -> F:
             type=click.Path(path_type=Path),
             help="TOML with settings, such as pipelines/run.toml.",
         ),
-        click.option("--scheduler", help="Address of a Dask scheduler."),
-        click.option("--workers", type=int, help="Local worker processes."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     ]
     for option in reversed(options):
@@ -76,9 +116,76 @@ def request_options(command: F) -> F:
     return command
 
 
+def engine_options(command: F) -> F:
+    """Give a command the options that say where the work is done."""
+    options = [
+        click.option("--scheduler", help="Address of a Dask scheduler, tcp:// or tls://."),
+        click.option(
+            "--kubernetes",
+            is_flag=True,
+            default=None,
+            help="Create a Dask cluster on Kubernetes for the run, and remove it after; sizes and "
+            "images in --config, section [kubernetes].",
+        ),
+        click.option("--tls-ca", help="Its certificate authority's file, where it asks for TLS."),
+        click.option("--tls-cert", help="File with the certificate to show to it."),
+        click.option("--tls-key", help="File with that certificate's key."),
+        click.option("--workers", type=int, help="Local worker processes; 1 stays in this one."),
+        click.option(
+            "--gpu",
+            type=click.Choice(["auto", "require", "off"]),
+            help="Whether workers with the Dask resource GPU restore: where there are any "
+            "(default), or else the run is refused, or never.",
+        ),
+        click.option(
+            "--dashboard",
+            help="Where a local scheduler shows its dashboard and metrics, such as "
+            "127.0.0.1:8787; nowhere without it.",
+        ),
+        click.option(
+            "--max-failed", type=int, help="Give up once more chunks than this have failed."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def product_options(command: F) -> F:
+    """Give a command the options that say what a product holds beside its pixels."""
+    options = [
+        click.option(
+            "--no-check",
+            is_flag=True,
+            help="Leave out the self-check, which hides seen pixels, restores them and says how "
+            "wrong the result is.",
+        ),
+        click.option(
+            "--uncertainty",
+            is_flag=True,
+            help="Write a layer with the likely error of each made pixel; restoring takes about "
+            "four times as long.",
+        ),
+        click.option(
+            "--max-uncertainty",
+            type=float,
+            help="Leave made pixels hidden that are likely to be wrong by more than this, in "
+            "reflectance (such as 0.05); implies --uncertainty.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _uncertainty(options: dict[str, Any]) -> dict[str, Any]:
+    most = options.get("max_uncertainty")
+    return {"write": bool(options.get("uncertainty") or most) or None, "max": most}
+
+
 def read_request(options: dict[str, Any]) -> Any:
     """Return the Request behind the options: flags over --config over defaults."""
-    from cloudfree.plan import Request
+    from cloudfree.planning import Request
 
     config = options["config"]
     bands = options["bands"]
@@ -103,7 +210,9 @@ def read_request(options: dict[str, Any]) -> Any:
             },
             "masks": {"source": options["mask"]},
             "restoration": {"model": options["model"]},
-            "engine": {"scheduler": options["scheduler"], "workers": options["workers"]},
+            "selfcheck": {"places": 0 if options.get("no_check") else None},
+            "uncertainty": _uncertainty(options),
+            "engine": {key: options[key] for key in ENGINE if key in options},
         },
     )
     settings = build(RunSettings, tables, str(config) if config else "options")

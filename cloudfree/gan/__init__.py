@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloudfree.gan.batches import count_accelerators
 from cloudfree.gan.build import Network, build_generator
 from cloudfree.gan.discriminator import Discriminator
 from cloudfree.gan.drib import Drib, DribGenerator
@@ -18,5 +19,6 @@ __all__ = [
     "UnetGenerator",
     "build_gans",
     "build_generator",
+    "count_accelerators",
     "init_weights",
 ]

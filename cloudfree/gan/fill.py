@@ -85,11 +85,27 @@ def spread(values: Tensor, seen: Tensor) -> Tensor:
         weights.append(functional.avg_pool2d(weights[-1], 2))
     filled = sums[-1] / (weights[-1] + SPREAD)
     for total, weight in zip(sums[-2::-1], weights[-2::-1], strict=True):
-        coarse = functional.interpolate(
-            filled, total.shape[-2:], mode="bilinear", align_corners=False
-        )
+        coarse = _enlarge(_enlarge(filled, total.shape[-2], dim=-2), total.shape[-1], dim=-1)
         filled = (total + SPREAD * coarse) / (weight + SPREAD)
     return filled
+
+
+def _enlarge(picture: Tensor, size: int, *, dim: int) -> Tensor:
+    """Return the picture linearly interpolated to ``size`` pixels along ``dim``, edges held.
+
+    torch's own interpolation rounds differently with another number of threads.
+    """
+    last = picture.shape[dim] - 1
+    where = (torch.arange(size, dtype=torch.float64) + 0.5) * ((last + 1) / size) - 0.5
+    where = where.clamp(0, last)
+    before = where.long()
+    share = (where - before).to(picture.dtype).to(picture.device)
+    share = share.view(-1, *[1] * (-1 - dim))
+    low, high = (
+        picture.index_select(dim, index.to(picture.device))
+        for index in (before, (before + 1).clamp(max=last))
+    )
+    return low * (1 - share) + high * share
 
 
 def smooth(picture: Tensor, radius_px: int) -> Tensor:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cloudfree.gan.batches import Batches, CudaMemory
 from cloudfree.gan.build import Network, build_generator
 from cloudfree.gan.fill import Fill
 from cloudfree.gan.removal import INPUTS, CloudRemoval, count_inputs
@@ -17,6 +19,9 @@ from cloudfree.gan.removal import INPUTS, CloudRemoval, count_inputs
 if TYPE_CHECKING:
     from cloudfree.contract import Contract
     from cloudfree.types import Float32Array, Masks
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,23 +34,79 @@ class TwoGans:
     """GAN1's generator: radar to picture."""
     cloud_removal: CloudRemoval
     """GAN2 with what it is given."""
+    threads: int
+    """How many windows are restored at the same time on the CPU."""
+    batches: Batches | None = None
+    """How windows are batched on an accelerator; None on the CPU."""
 
-    @torch.inference_mode()
     def __call__(self, optical: Float32Array, radar: Float32Array, masks: Masks) -> Float32Array:
         """Return candidate pictures (n, band, y, x); see types.Model.
 
-        Windows go one by one: convolutions choose their order of sums by the size of the batch,
-        and a window's bits must not depend on its company.
+        On the CPU each window has a thread for itself: convolutions choose their order of sums by
+        the size of the batch and the number of threads, and a window's bits must depend on neither.
+        On an accelerator they go in batches, and that promise is one of rounding.
         """
-        made = [
-            self._restore(
-                torch.from_numpy(optical[index : index + 1]),
-                torch.from_numpy(radar[index : index + 1]),
-                torch.from_numpy(masks.seen[index : index + 1, None]),
-            ).numpy()
-            for index in range(len(optical))
-        ]
-        return np.concatenate(made)
+
+        @torch.inference_mode()
+        def restore(part: slice) -> Tensor:
+            candidate = self._restore(
+                torch.from_numpy(optical[part]).to(self.device),
+                torch.from_numpy(radar[part]).to(self.device),
+                torch.from_numpy(masks.seen[part, None]).to(self.device),
+            )
+            return candidate.cpu()
+
+        return self._run(restore, len(optical))
+
+    def translate_windows(self, radar: Float32Array) -> Float32Array:
+        """Return GAN1's pictures (n, band, y, x) of standardised radar (n, channel, y, x)."""
+
+        @torch.inference_mode()
+        def translate(part: slice) -> Tensor:
+            return self.translate(torch.from_numpy(radar[part]).to(self.device)).cpu()
+
+        return self._run(translate, len(radar))
+
+    def _run(self, work: Callable[[slice], Tensor], n: int) -> Float32Array:
+        """Return what ``work`` makes of ``n`` windows, in batches or each on a thread."""
+        if self.batches is not None:
+            return self.batches.run(work, n).numpy()
+        return torch.cat(self._map(work, n)).numpy()
+
+    def _map(self, restore: Callable[[slice], Tensor], n: int) -> list[Tensor]:
+        """Return what ``restore`` makes of each of ``n`` windows, each on one thread.
+
+        What a pool's threads ask of torch also counts for threads yet to come: it is put back.
+        """
+        parts = (slice(index, index + 1) for index in range(n))
+        try:
+            with ThreadPoolExecutor(self.threads, "window", _use_one_thread) as pool:
+                return list(pool.map(restore, parts))
+        finally:
+            torch.set_num_threads(self.threads)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.cloud_removal.parameters()).device
+
+    def on_accelerator(self) -> TwoGans:
+        """Return the model on this process's first CUDA device; without one itself, and warn.
+
+        Full fp32, and the same order of sums in every call of the same shape.
+        """
+        if not torch.cuda.is_available():
+            logger.warning("a worker with the resource GPU finds no CUDA device; it uses the CPU")
+            return self
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        return replace(
+            self,
+            sar2opt=self.sar2opt and self.sar2opt.to("cuda"),
+            cloud_removal=self.cloud_removal.to("cuda"),
+            batches=Batches(CudaMemory()),
+        )
 
     @torch.inference_mode()
     def translate(self, radar: Tensor) -> Tensor:
@@ -91,7 +152,15 @@ def build_gans(contract: Contract, weights: Mapping[str, Mapping[str, Tensor]]) 
             width=contract.sar2opt.width,
         )
         _load(gan1, weights["sar2opt"], "sar2opt")
-    return TwoGans(contract=contract, sar2opt=gan1, cloud_removal=gan2)
+    # asked once: while windows are restored, a thread that is new would be told 1
+    threads = torch.get_num_threads()
+    return TwoGans(contract=contract, sar2opt=gan1, cloud_removal=gan2, threads=threads)
+
+
+def _use_one_thread() -> None:
+    """Have torch work on this thread alone."""
+    torch.get_num_threads()  # sets the thread up, which would else undo what follows
+    torch.set_num_threads(1)
 
 
 def _load(network: nn.Module, weights: Mapping[str, Tensor], role: str) -> None:

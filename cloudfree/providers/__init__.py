@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudfree.config import CatalogSettings, build, read_toml
+from cloudfree.config import CatalogSettings
 from cloudfree.errors import SettingsError
+from cloudfree.tables import build, read_toml
 
 LOCAL = "local"
 """The provider of a catalog given with ``--stac``."""

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 
-from cloudfree.config import build, merge, read_toml
 from cloudfree.errors import RequestError
+from cloudfree.tables import build, merge, read_toml
 from cloudfree.train.prepare import prepare, write_baselines
 from cloudfree.train.settings import TrainSettings
 
@@ -26,7 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="cloudfree train",
         description="Train one of the two GANs, or go on where a training was stopped.",
-        epilog="example: cloudfree train pipelines/train_sar2opt.toml --data sen12 s1s2-1024",
+        epilog="examples:\n"
+        "  cloudfree train pipelines/train_sar2opt.toml --data sen12 s1s2-1024\n"
+        "  cloudfree train pipelines/train_cloud_removal.toml --data pairs --out runs/mine \\\n"
+        "    --translator runs/sar2opt/best.safetensors",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("settings", type=Path, help="TOML of the training")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="hold train and val")
@@ -36,11 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", type=Path, help="weights that a new training begins with")
     parser.add_argument("--folds", type=int, help="split the scenes into so many folds")
     parser.add_argument("--without-fold", type=int, help="leave out this one of them, from 0")
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--steps", type=int, help="instead of those of the settings")
     parser.add_argument(
         "--devices", type=int, default=1, help="GPUs, or processes on a CPU, that share a batch"
     )
     parser.add_argument("--threads", type=int, help="of the processor, for torch")
+    parser.add_argument("-q", "--quiet", action="store_true", help="log errors only")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if chosen.threads:
@@ -59,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fabric = Fabric(accelerator="auto", devices=chosen.devices)
         fabric.launch()
         if fabric.is_global_zero:
-            logging.getLogger("cloudfree").setLevel(logging.INFO)
+            level = logging.ERROR if chosen.quiet else logging.INFO
+            logging.getLogger("cloudfree").setLevel(level)
             (out / "PID").write_text(str(os.getpid()), encoding="utf-8")
         trainer = prepare(
             settings,

@@ -7,12 +7,12 @@ from typing import get_args
 
 from cloudfree.bands import RGB, check_bands
 from cloudfree.clouds import CloudSettings
-from cloudfree.config import require
 from cloudfree.contract import Channels
 from cloudfree.errors import SettingsError
 from cloudfree.gan import Network
 from cloudfree.gan.fill import Fill
 from cloudfree.gan.removal import INPUTS
+from cloudfree.tables import require
 from cloudfree.train.losses import Objective
 
 TASKS = ("sar2opt", "cloud_removal")

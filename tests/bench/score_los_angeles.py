@@ -2,8 +2,9 @@
 
 python tests/bench/score_los_angeles.py OUT [SCENES]: OUT is the output of `cloudfree run` on the
 real scene, SCENES its folder (default ../shared/stac/scenes). Needs opencv-python-headless (Telea).
-The peak is 3558 (white of the true-colour product); everything is scored on the product's grid
-over the pixels with source 2, clipped to the peak and not. Nothing here is used to choose anything.
+The product has the bands B04, B03 and B02. The peak is 3558 (white of the true-colour product);
+everything is scored on the product's grid over the pixels with source 2, clipped to the
+peak and not. Nothing here is used to choose anything.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def main(out: Path, scenes: Path) -> None:
         product = file.read().astype(np.float32)
         grid = GeoBox(file.shape, file.transform, file.crs.to_wkt())
     source = xr.open_zarr(out / "cube.zarr", consolidated=False).source.to_numpy()[0]
-    truth = DN_PER_VALUE * read(scenes / "truth" / "los-angeles_clear.tif", grid)[::-1]
+    truth = DN_PER_VALUE * read(scenes / "truth" / "los-angeles_clear.tif", grid)
     radar = 10 * np.log10(read(scenes / "los-angeles_s1_vh.tif", grid, linear=True)[0])
     made, seen = source == 2, source == 1
     radar = np.where(np.isfinite(radar), radar, np.nanmean(radar)).astype(np.float32)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cloudfree.bundle import GOLDEN_TOLERANCE, built_in, check_golden, open_bundle
-from cloudfree.config import RunSettings, build
+from cloudfree.config import RunSettings
+from cloudfree.tables import build
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyproj
 import rasterio
 import xarray as xr
 
-from cloudfree.config import RunSettings, build
+from cloudfree.config import RunSettings
 from cloudfree.pipeline import Outcome, run
-from cloudfree.plan import Request
+from cloudfree.planning import Request
+from cloudfree.storage import open_storage
+from cloudfree.tables import build
 from cloudfree.types import Signer, Unsigned
 
 UNSIGNED = Unsigned()
@@ -20,27 +23,33 @@ LAYERS = ("reflectance", "source", "cloud", "optical_scene", "radar_scene")
 
 
 def make(
-    out: Path,
+    out: Path | str,
     *,
     aoi: Path,
     date: str,
     stac: Path | str,
     chunk_px: int = 2048,
     workers: int = 1,
+    engine: dict[str, Any] | None = None,
     model: str = "baseline",
-    bands: tuple[str, ...] = ("B02", "B03", "B04"),
+    bands: tuple[str, ...] = ("B04", "B03", "B02"),
     cube: dict[str, float] | None = None,
+    places: int = 0,
+    uncertainty: dict[str, Any] | None = None,
     signer: Signer = UNSIGNED,
 ) -> Outcome:
-    """Run with the given chunks, workers and reading, everything else at its default."""
+    """Run with the given chunks, workers and reading; without a self-check unless given places."""
     tables = {
         "grid": {"chunk_px": chunk_px, "bands": list(bands)},
-        "engine": {"workers": workers},
+        "engine": {"workers": workers, **(engine or {})},
         "restoration": {"model": model},
         "cube": cube or {},
+        "selfcheck": {"places": places},
+        "uncertainty": uncertainty or {},
     }
     settings = build(RunSettings, tables, "test")
-    return run(Request(aoi=aoi, date=date, stac=str(stac), settings=settings, signer=signer), out)
+    request = Request(aoi=aoi, date=date, stac=str(stac), settings=settings, signer=signer)
+    return run(request, open_storage(out))
 
 
 def open_raw(out: Path) -> xr.Dataset:

@@ -104,6 +104,7 @@ def test_an_asset_that_goes_missing_fails_its_chunks_and_a_resume_mends_them(
         catalog = publish(scenes.items, server, tmp_path / "items.json", query="?sig=secret")
         command = [
             "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", catalog,
+            "--no-check",
             "--model", "baseline",
             "--out", out, "--chunk-px", "256",
         ]  # fmt: skip
@@ -137,6 +138,7 @@ def test_an_asset_that_was_never_there_is_a_wrong_request(
         catalog = publish(scenes.items, server, tmp_path / "items.json")
         command = [
             "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", catalog,
+            "--no-check",
             "--model", "baseline", "--out", out,
         ]  # fmt: skip
         (served / "vv.tif").rename(served / "vv.gone")
@@ -161,6 +163,7 @@ def test_a_server_that_is_down_is_no_wrong_request(
         catalog = publish(scenes.items, server, tmp_path / "items.json", query="?sig=secret")
         code, _, complaint = cloudfree(
             "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", catalog,
+            "--no-check",
             "--model", "baseline",
             "--out", tmp_path / "out", "--config", config,
         )  # fmt: skip

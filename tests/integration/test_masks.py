@@ -25,6 +25,7 @@ def asked(scenes: SyntheticScenes, out: Path, folder: Path | None = None) -> lis
     items = scenes.items if folder is None else folder / "items.json"
     return [
         "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", items, "--out", out,
+        "--no-check",
         "--overwrite",
     ]  # fmt: skip
 
@@ -132,6 +133,7 @@ def test_bands_of_the_detector_are_read_only_for_it(
     (folder / "jiangsu_cloudy_B10.tif").unlink()
     arguments = (
         "run", "--aoi", folder / "jiangsu.geojson", "--date", "2018-09-20",
+        "--no-check",
         "--stac", folder / "items.json", "--out", tmp_path / "out",
     )  # fmt: skip
     code, _, complaint = cloudfree(*arguments, "--mask", "detector")
@@ -243,6 +245,7 @@ FINLAND = ("2019-11-15", "2019-12-15")
 def finland(real_scenes: Path, out: Path, date: str) -> tuple[str | Path, ...]:
     return (
         "run", "--aoi", real_scenes / "finland.geojson", "--date", date,
+        "--no-check",
         "--stac", real_scenes / "items.json", "--out", out,
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ DATES = {
     "jiangsu": "2018-09-20",
     "finland": "2019-09-01/2020-08-31",
 }
-BANDS = ("B02", "B03", "B04")
+BANDS = ("B04", "B03", "B02")
 PEAK = 3558.0
 
 
@@ -67,7 +67,7 @@ def test_the_baseline_beats_filling_in(los_angeles: Path, real_scenes: Path) -> 
     with rasterio.open(real_scenes / "truth" / "los-angeles_clear.tif") as file:
         colours, profile = file.read(), {"transform": file.transform, "crs": file.crs}
     truth = []
-    for channel in (2, 1, 0):  # stored as red, green, blue
+    for channel in (0, 1, 2):
         band = los_angeles.parent / f"truth{channel}.tif"
         height, width = colours.shape[1:]
         with rasterio.open(

@@ -34,7 +34,7 @@ from tests.integration.products import (
 )
 
 OFFSET = -1000
-BANDS = ("B02", "B03", "B04")
+BANDS = ("B04", "B03", "B02")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +136,7 @@ def test_a_run_killed_with_9_resumes_to_the_same_pixels(
     command = [
         sys.executable, "-c", "from cloudfree.cli import entry; entry()",
         "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", scenes.items,
+        "--no-check",
         "--model", "baseline",
         "--out", out, "--chunk-px", "256",
     ]  # fmt: skip
@@ -202,6 +203,7 @@ def test_chunks_that_fail_are_named_and_done_by_the_next_run(
     shutil.copytree(scenes.items.parent, folder)
     command = [
         "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", folder / "items.json",
+        "--no-check",
         "--model", "baseline",
         "--out", out, "--chunk-px", "256",
     ]  # fmt: skip
@@ -216,12 +218,18 @@ def test_chunks_that_fail_are_named_and_done_by_the_next_run(
     assert all(f"chunk {mark.stem} failed" in complaint for mark in lost)
     (resume,) = (line for line in complaint.splitlines() if "Resume with: " in line)
     assert "Traceback" not in complaint
+    told = json.loads(cloudfree("status", out, "--json")[1])
+    assert set(told["failed"]) == {mark.stem for mark in lost}
+    assert all("B04.tif" in reason for reason in told["failed"].values())
     (folder / "B04.tif").write_bytes(whole)
     words = shlex.split(resume.partition("Resume with: ")[2])
     assert words[0] == "cloudfree"
     code, printed, _ = cloudfree(*words[1:])
     assert code == 0
     assert "were done before" in printed
+    told = json.loads(cloudfree("status", out, "--json")[1])
+    assert told["failed"] == {}
+    assert told["chunks_done"] == told["chunks"]
     assert_same_pixels(open_raw(product), open_raw(out))
 
 
@@ -273,7 +281,7 @@ def test_in_an_overlap_what_any_tile_saw_is_seen(scenes: SyntheticScenes, tmp_pa
     shutil.copytree(scenes.items.parent, folder)
     with rasterio.open(folder / "truth.tif") as file:
         bands, profile = file.read(), {**file.profile, "count": 1}
-    for band, pixels in zip(BANDS, bands, strict=False):
+    for band, pixels in zip(sorted(BANDS), bands, strict=False):
         with rasterio.open(folder / f"clear_{band}.tif", "w", **profile) as file:
             file.write(pixels, 1)
     with rasterio.open(folder / "SCL.tif") as file:
@@ -378,7 +386,7 @@ def test_a_plan_says_both_polarisations_or_what_is_lacking(
     (tmp_path / "items.json").write_text(json.dumps(collection))
     for stac, more, hint in (
         (tmp_path / "items.json", bands, "no radar scene of sentinel-1-rtc with VV and VH within"),
-        (scenes.items, [], "restores bands B08, B04, B02, B03; the run asks for B02, B03, B04"),
+        (scenes.items, [], "restores bands B08, B04, B02, B03; the run asks for B04, B03, B02"),
     ):
         code, _, complaint = cloudfree(*command, "--stac", stac, *more)
         assert code == 2

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,6 +64,7 @@ OPTIONS = {
 def arguments(scenes: SyntheticScenes, tmp_path: Path) -> list[str | Path]:
     return [
         "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", scenes.items,
+        "--no-check",
         "--out", tmp_path / "out",
     ]  # fmt: skip
 
@@ -272,6 +275,28 @@ def test_output_that_holds_another_run(
     assert json.loads(printed)["request"]["settings"]["grid"]["bands"] == ["B02", "B08"]
 
 
+def test_output_that_another_run_writes_to(
+    cloudfree: Command, arguments: list[str | Path], tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from cloudfree.lease import hold; from cloudfree.storage import open_storage\n"
+        "with hold(open_storage(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "out"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other:  # fmt: skip
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        for more in ([], ["--overwrite"]):
+            exit_code, _, complaint = cloudfree(*arguments, *more)
+            assert exit_code == 2
+            (line,) = complaint.strip().splitlines()
+            assert f"another run (host {platform.node()}, process {other.pid}" in line
+        other.kill()
+    assert cloudfree(*arguments, "--model", "baseline")[0] == 0
+
+
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 6 MiB; skips where it cannot be mounted."""
@@ -297,11 +322,12 @@ def test_disk_fills_up_while_running(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The free space is misreported on purpose: another process may take it after the check.
-    monkeypatch.setattr("cloudfree.pipeline._free_bytes", lambda _: 10**12)
+    monkeypatch.setattr("cloudfree.begin._free_bytes", lambda _: 10**12)
     (tiny_disk / "ballast").write_bytes(b"0" * (4 * 2**20))
     code, _, complaint = cloudfree(*arguments, "--out", tiny_disk / "out")
     assert code == 2
     assert "No space left" in complaint
+    assert "Go on with: cloudfree run" in complaint.splitlines()[-1]
     assert "Traceback" not in complaint
     (tiny_disk / "ballast").unlink()
     assert cloudfree(*arguments, "--out", tiny_disk / "out")[0] == 0

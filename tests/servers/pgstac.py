@@ -25,7 +25,7 @@ _QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": s
 def what_is_missing() -> str:
     """Return what has to be installed to serve; empty where nothing is missing."""
     if not (PROGRAMS / "pypgstac").is_file():
-        return "the environment of the STAC API is not there: make stac-server"
+        return "the environment of the STAC API is not there: make servers"
     if _postgres() is None:
         return "PostgreSQL with PostGIS is not installed: apt-get install postgresql-postgis"
     return ""

@@ -137,3 +137,25 @@ def test_an_area_across_the_antimeridian_is_cut_there(
     aoi = read_aoi(write(tmp_path, mapping(drawn)))
     east, west = shapely.box(179.5, -17, 180, -16), shapely.box(-180, -17, -179.75, -16)
     assert aoi.geometry.equals(shapely.union_all([east, west]))
+
+
+def test_a_mapping_and_a_geometry_are_as_good_as_a_file(tmp_path: Path) -> None:
+    expected = read_aoi(write(tmp_path, mapping(BOTH)))
+    assert read_aoi(str(tmp_path / "area.geojson")) == expected
+    assert read_aoi(mapping(BOTH)) == expected
+    assert read_aoi(feature(mapping(BOTH))) == expected
+    assert read_aoi(BOTH) == expected
+
+
+@pytest.mark.parametrize(
+    ("area", "message"),
+    [
+        (shapely.Point(10, 47), "the geometry holds a Point; give a Polygon"),
+        ({"type": "Feature", "geometry": None}, "the mapping holds no GeoJSON object"),
+        (7, "the area is a int; give a GeoJSON file, a mapping or a geometry"),
+    ],
+)
+def test_other_areas_are_refused_in_one_line(area: Any, message: str) -> None:
+    with pytest.raises(AoiError, match=message) as caught:
+        read_aoi(area)
+    assert "\n" not in str(caught.value)

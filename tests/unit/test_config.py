@@ -13,11 +13,9 @@ from cloudfree.config import (
     RadiometrySettings,
     RunSettings,
     SceneSettings,
-    build,
-    merge,
-    read_toml,
 )
 from cloudfree.errors import SettingsError
+from cloudfree.tables import build, merge, read_toml
 
 TOML = """
 [scenes]
@@ -84,6 +82,11 @@ def test_a_value_of_another_type_is_refused(table: dict[str, Any]) -> None:
         {"grid": {"bands": ["B02", "B02"]}},
         {"grid": {"bands": ["B14"]}},
         {"grid": {"resolution_m": 0}},
+        {"grid": {"resolution_m": 1e-9}},
+        {"grid": {"resolution_m": math.inf}},
+        {"grid": {"resolution_m": 10**400}},
+        {"grid": {"chunk_px": 256 * 10**20}},
+        {"engine": {"drain_s": math.nan}},
         {"scenes": {"optical_days": -1}},
         {"scenes": {"sar_days": 0}},
         {"scenes": {"sar_days": math.nan}},
@@ -108,6 +111,14 @@ def test_a_value_of_another_type_is_refused(table: dict[str, Any]) -> None:
         {"cube": {"requests_per_host": 0}},
         {"engine": {"workers": 0}},
         {"engine": {"reader_threads": 0}},
+        {"kubernetes": {"namespace": "Cloudfree"}},
+        {"kubernetes": {"namespace": "a" * 64}},
+        {"kubernetes": {"image": ""}},
+        {"kubernetes": {"gpu_image": "a b"}},
+        {"kubernetes": {"workers_min": 0}},
+        {"kubernetes": {"workers_min": 3, "workers_max": 2}},
+        {"kubernetes": {"gpu_workers": -1}},
+        {"kubernetes": {"patience_s": 0}},
     ],
 )
 def test_a_value_out_of_range_is_refused_with_its_source(table: dict[str, Any]) -> None:

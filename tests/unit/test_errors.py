@@ -26,4 +26,6 @@ def test_there_is_one_tree_split_by_what_a_handler_does() -> None:
         errors.ReadError,
         errors.UnreachableError,
         errors.StoreError,
+        errors.ClusterError,
+        errors.DeviceError,
     }

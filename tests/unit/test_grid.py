@@ -98,10 +98,14 @@ def test_a_chunk_reads_its_core_and_the_halo_around() -> None:
     assert chunk.pixels == height * width
 
 
-def test_bytes_are_those_of_the_arrays() -> None:
-    grid = plan()
-    pixels = grid.geobox.height * grid.geobox.width
-    assert grid.stored_bytes(3, 2) == 2 * pixels * (3 * 2 + 1 + 1 + 2 + 2)
+def test_bytes_are_those_of_the_arrays_and_their_overviews() -> None:
+    geobox = GeoBox((570, 1210), Affine(10, 0, 0, 0, -10, 0), "EPSG:32611")
+    grid = GridPlan(geobox=geobox, area=shapely.box(0, -10, 10, 0), chunk_px=256, halo_px=0)
+    assert grid.overview_factors == (2, 4)
+    full, half, quarter = 570 * 1210, 285 * 605, 143 * 303
+    arrays, overviews = 3 * 2 + 1 + 1 + 2 + 2, 3 * 2 + 1 + 1
+    assert grid.stored_bytes(3, 2) == 2 * (full * arrays + (half + quarter) * overviews)
+    assert grid.reduced(4).geobox.affine == Affine(40, 0, 0, 0, -40, 0)
 
 
 def test_a_crs_without_a_code_says_so() -> None:

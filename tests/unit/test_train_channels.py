@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 
 from cloudfree.bands import BANDS
 from cloudfree.bundle import GOLDEN_TOLERANCE, check_golden, open_bundle, write_golden
-from cloudfree.config import build
 from cloudfree.contract import Channels
 from cloudfree.errors import BundleError, RequestError, SettingsError
 from cloudfree.evaluate import EvaluationSettings, Figures, evaluate
 from cloudfree.progress import Silent
+from cloudfree.tables import build
 from cloudfree.train.networks import build_network
 from cloudfree.train.prepare import load_translator, prepare, write_baselines
 from cloudfree.train.settings import ChannelSettings, TrainSettings

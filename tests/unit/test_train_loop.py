@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from cloudfree.config import build, read_toml
 from cloudfree.errors import RequestError, SettingsError
+from cloudfree.tables import build, read_toml
 from cloudfree.train.averaging import AveragedGenerator
 from cloudfree.train.loop import Trainer
 from cloudfree.train.prepare import load_translator, prepare, translate_unseen, write_baselines
@@ -152,7 +152,7 @@ def test_devices_share_a_batch_and_stay_equal(pairs: Path, tmp_path: Path) -> No
         "from pathlib import Path\n"
         "from lightning.fabric import Fabric\n"
         "from safetensors.torch import save_file\n"
-        "from cloudfree.config import build, read_toml\n"
+        "from cloudfree.tables import build, read_toml\n"
         "from cloudfree.train.prepare import prepare\n"
         "from cloudfree.train.settings import TrainSettings\n"
         "folder = Path(sys.argv[1])\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import shapely
@@ -14,21 +13,23 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from cloudfree import catalog
-from cloudfree.aoi import Aoi, read_aoi
+from cloudfree.aoi import Aoi, Area, read_aoi
 from cloudfree.blend import REACH_PX
 from cloudfree.bundle import Bundle, open_bundle
 from cloudfree.choice import select_scenes
-from cloudfree.config import RunSettings
+from cloudfree.config import CHECK_PX, RunSettings
 from cloudfree.contract import Channels
 from cloudfree.detectors import choose_detector, describe_mask, needs_detector
 from cloudfree.errors import BundleError, MaskError
 from cloudfree.grid import GridPlan, crs_of, halo_px, plan_grid, project_area
+from cloudfree.layers import Layer, choose_layers
 from cloudfree.mask_file import check_mask
 from cloudfree.masks import reach_px
 from cloudfree.provenance import describe_step
 from cloudfree.providers import Sources, find_sources
 from cloudfree.scenes import Scene, Step, parse_period
 from cloudfree.signing import find_signer
+from cloudfree.text import plan_text
 from cloudfree.types import Signer
 from cloudfree.windows import Lattice
 
@@ -46,8 +47,8 @@ _PROCESS_BYTES = 450 * 2**20
 class Request:
     """What a user asks for."""
 
-    aoi: Path
-    """GeoJSON file of the area."""
+    aoi: Area
+    """The area: a GeoJSON file or mapping, or a shapely geometry."""
     date: str
     """A day or an interval ``A/B``."""
     stac: str | None
@@ -63,9 +64,9 @@ class Request:
         return find_sources(self.settings.catalog, self.stac)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Plan:
-    """What a run will do."""
+    """What a run will do; prints as lines of text."""
 
     aoi: Aoi
     """The area."""
@@ -81,6 +82,27 @@ class Plan:
     """The run's settings."""
     signer: Signer
     """Signs links when they are read."""
+
+    def __repr__(self) -> str:
+        return plan_text(self.describe())
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The arrays of the product."""
+        return choose_layers(uncertainty=self.settings.uncertainty.write)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The size of the product's arrays and their overviews before compression."""
+        alike = len(self.settings.grid.bands) + self.settings.uncertainty.write  # two bytes each
+        return self.grid.stored_bytes(alike, len(self.steps))
+
+    def _check_at_most(self, lattice: Lattice) -> dict[str, int]:
+        """Return what the self-check costs: its places and the windows that they can need."""
+        pixels = len(self.steps) * sum(chunk.pixels for chunk in self.grid.chunks())
+        places = self.settings.selfcheck.places_of(pixels)
+        side = GeoBox((CHECK_PX, CHECK_PX), self.grid.geobox.affine, self.grid.geobox.crs)
+        return {"places": places, "windows": places * _windows(lattice, side, reach_px=0)}
 
     def masks(self) -> dict[str, str]:
         """Return what says which pixels of each optical scene are hidden, by scene id."""
@@ -120,25 +142,32 @@ class Plan:
             said.append(f"the pixels must say which offset they carry: {', '.join(unknown)}")
         return said
 
+    @property
+    def job_bytes(self) -> int:
+        """The projected memory of one chunk in work, the largest there is."""
+        grid = self.grid
+        height, width = (min(side, grid.chunk_px) for side in grid.geobox.shape)
+        return chunk_memory_bytes(
+            _haloed_pixels(height, width, grid.halo_px),
+            len(self.settings.grid.bands),
+            len(self.steps[0].polarizations),
+        )
+
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain values: what ``cloudfree plan --json`` prints."""
         grid, settings = self.grid, self.settings
-        chunks = list(grid.chunks())
         bands, n_radar = len(settings.grid.bands), len(self.steps[0].polarizations)
-        haloed = sum(
-            (c.geobox.height + 2 * grid.halo_px) * (c.geobox.width + 2 * grid.halo_px)
-            for c in chunks
-        )
-        largest = max(
-            (c.geobox.height + 2 * grid.halo_px) * (c.geobox.width + 2 * grid.halo_px)
-            for c in chunks
-        )
+        contract = self.bundle.contract
+        lattice = Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
+        chunks = haloed = windows = 0
+        for chunk in grid.chunks():
+            chunks += 1
+            haloed += _haloed_pixels(*chunk.geobox.shape.yx, grid.halo_px)
+            windows += _windows(lattice, chunk.geobox)
         read = sum(
             haloed * (2 * (bands + self._mask_bands(step)) + 1 + 4 * n_radar * bool(step.radar))
             for step in self.steps
         )
-        contract = self.bundle.contract
-        lattice = Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
         return {
             "model": f"{contract.name} {contract.version}",
             "steps": [{**describe_step(s), "gaps_km2": self.gaps_km2(s)} for s in self.steps],
@@ -149,30 +178,35 @@ class Plan:
             "shape": list(grid.geobox.shape),
             "bounds": list(grid.geobox.boundingbox.bbox),
             "area_km2": round(grid.area.area / 1e6, 3),
-            "chunks": len(chunks) * len(self.steps),
+            "chunks": chunks * len(self.steps),
             "chunk_px": grid.chunk_px,
             "halo_px": grid.halo_px,
-            "windows_at_most": len(self.steps) * sum(_windows(lattice, c.geobox) for c in chunks),
+            "windows_at_most": len(self.steps) * windows,
+            "check_at_most": self._check_at_most(lattice),
             "read_bytes": read,
-            "stored_bytes": grid.stored_bytes(bands, len(self.steps)),
+            "stored_bytes": self.stored_bytes,
             "warnings": self.warnings(),
-            "memory_bytes": chunk_memory_bytes(largest, bands, n_radar) + _PROCESS_BYTES,
+            "memory_bytes": 2 * self.job_bytes + _PROCESS_BYTES,
         }
 
 
 def chunk_memory_bytes(haloed_pixels: int, n_bands: int, n_radar: int) -> int:
-    """Return the projected memory of two chunks in work: one restored, one read."""
+    """Return the projected memory of a chunk in work."""
     per_pixel = (
         _WORKING_BYTES_PER_PIXEL
         + _WORKING_BYTES_PER_BAND * n_bands
         + _WORKING_BYTES_PER_RADAR * n_radar
     )
-    return 2 * haloed_pixels * per_pixel
+    return haloed_pixels * per_pixel
 
 
-def _windows(lattice: Lattice, geobox: GeoBox) -> int:
+def _haloed_pixels(height: int, width: int, halo_px: int) -> int:
+    return (height + 2 * halo_px) * (width + 2 * halo_px)
+
+
+def _windows(lattice: Lattice, geobox: GeoBox, reach_px: int = REACH_PX) -> int:
     """Return how many windows a core can need, wherever it lies on the lattice."""
-    grown = [side + 2 * REACH_PX + lattice.window_px for side in geobox.shape]
+    grown = [side + 2 * reach_px + lattice.window_px for side in geobox.shape]
     return ceil(grown[0] / lattice.stride_px) * ceil(grown[1] / lattice.stride_px)
 
 

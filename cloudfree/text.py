@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloudfree.storage import Storage
 
 
 def plan_text(plan: dict[str, Any]) -> str:
@@ -32,6 +34,8 @@ def plan_text(plan: dict[str, Any]) -> str:
     lines += [
         f"work     {plan['chunks']} chunks of {plan['chunk_px']} px with a halo of "
         f"{plan['halo_px']} px, at most {plan['windows_at_most']} windows",
+        f"check    {plan['check_at_most']['places']} places, at most "
+        f"{plan['check_at_most']['windows']} windows",
         f"bytes    read up to {plan['read_bytes'] / 1e6:,.0f} MB, "
         f"stored up to {plan['stored_bytes'] / 1e6:,.0f} MB before compression",
         f"memory   about {plan['memory_bytes'] / 1e9:.1f} GB per process",
@@ -83,7 +87,7 @@ def _radar_text(step: dict[str, Any]) -> str:
     )
 
 
-def run_text(summary: dict[str, Any], out: Path, resumed: int) -> str:
+def run_text(summary: dict[str, Any], storage: Storage, resumed: int) -> str:
     """Return what run.json says, and where to look, in lines."""
     pixels, windows = summary["pixels"], summary["windows"]
     shown = max(pixels["seen"] + pixels["reconstructed"] + pixels["not_restored"], 1)
@@ -104,9 +108,58 @@ def run_text(summary: dict[str, Any], out: Path, resumed: int) -> str:
         + ", ".join(f"{row} {value:.1f} s ({value / total:.0%})" for row, value in seconds.items()),
         f"memory   {summary['peak_memory_bytes'] / 1e9:.2f} GB at the peak",
     ]
+    lines += _check_text(summary["check"])
     if resumed:
         lines.append(f"resumed  {resumed} of {summary['chunks']} chunks were done before")
-    lines += [f"picture  {out / 'preview.png'}", f"report   {out / 'report.html'}"]
-    lines += [f"COG      {path}" for path in sorted(out.glob("*_reflectance.tif"))[:3]]
-    lines.append(f"cube     {out / 'cube.zarr'}")
+    lines += [
+        f"picture  {storage.join('preview.png')}",
+        f"report   {storage.join('report.html')}",
+        *(f"COG      {storage.join(name)}" for name in _pictures(summary)[:3]),
+        f"cube     {storage.join('cube.zarr')}",
+    ]
+    return "\n".join(lines)
+
+
+def _pictures(summary: dict[str, Any]) -> list[str]:
+    return [name for name in summary["cogs"] if name.endswith("_reflectance.tif")]
+
+
+def _check_text(check: dict[str, Any] | None) -> list[str]:
+    """Return what a self-check found, a line a model."""
+    if check is None:
+        return []
+    if not check["models"]:
+        return [f"check    nothing could be checked: {check['why_not']}"]
+    words = [
+        f"{name} is wrong by {one['mae']:.4f} on average, PSNR {one['psnr_db']:.1f} dB"
+        for name, one in check["models"].items()
+    ]
+    head = f"check    {check['pixels']:,} seen pixels hidden in {check['places']} places: "
+    return [head + words[0], *(f"         {word}" for word in words[1:])]
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """Return what ``Status.describe`` says, in lines."""
+    share = status["pixels_done"] / max(status["pixels"], 1)
+    holder = status["holder"]
+    lines = [
+        f"output   {status['address']}",
+        f"chunks   {status['chunks_done']:,} of {status['chunks']:,} done, {share:.1%} of "
+        f"{status['pixels']:,} pixels",
+        *(f"failed   {name}: {reason}" for name, reason in status["failed"].items()),
+    ]
+    if status["pixels_per_s"]:
+        lines.append(
+            f"rate     {status['pixels_per_s'] / 1e6:.2f} Mpx/s, "
+            f"about {status['eta_s']:,.0f} s to the last chunk"
+        )
+    if holder:
+        lines.append(
+            f"run      host {holder['host']}, process {holder['pid']}, since {holder['since']}, "
+            f"last sign of life {holder['age_s']:.0f} s ago"
+        )
+    elif status["finished"]:
+        lines.append(f"finished {status['finished']}")
+    else:
+        lines.append("run      nobody is at work; the command that began it resumes it")
     return "\n".join(lines)

@@ -1,0 +1,114 @@
+"""The Python functions do what the command line does, on folders and object stores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import shapely
+import xarray as xr
+
+import cloudfree
+from cloudfree.config import GridSettings, RestorationSettings
+from cloudfree.synthetic import SyntheticScenes
+from tests.integration.test_object_stores import environment, needs_s3
+from tests.servers.stores import BUCKET, serve_s3
+
+ROOT = Path(__file__).resolve().parents[2]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def product(scenes: SyntheticScenes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("api") / "out"
+    cloudfree.run(
+        scenes.aoi, scenes.date, out, stac=scenes.items, model="baseline", bands=("B04", "B08"),
+        check=False,
+    )  # fmt: skip
+    return out
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("something was computed")
+
+
+def test_a_cube_is_opened_lazily_and_decoded(product: Path) -> None:
+    with dask.config.set(scheduler=refuse):
+        cube = cloudfree.open_cube(product)
+        assert isinstance(cube.reflectance.data, da.Array)
+    assert cube.reflectance.dims == ("time", "band", "y", "x")
+    assert [str(band) for band in cube.band.values] == ["B04", "B08"]
+    assert "spatial_ref" in cube.coords
+    values = cube.reflectance.load()
+    assert np.isnan(values.where(cube.source == 0)).all()
+    assert 0.01 < float(values.median()) < 0.6
+
+
+def test_the_same_call_resumes_and_the_outcome_prints(
+    product: Path, scenes: SyntheticScenes
+) -> None:
+    again = cloudfree.run(
+        scenes.aoi, scenes.date, product, stac=scenes.items, model="baseline",
+        bands=("B04", "B08"), check=False,
+    )  # fmt: skip
+    assert again.chunks_resumed == again.chunks_done == 1
+    assert "reconstructed" in str(again)
+    assert again.summary["check"] is None
+
+
+def test_a_plan_is_that_of_the_command_line(scenes: SyntheticScenes, cloudfree_: Command) -> None:
+    geometry = shapely.from_geojson(json.dumps(json.loads(scenes.aoi.read_text())["geometry"]))
+    settings = cloudfree.RunSettings(
+        grid=GridSettings(bands=("B02",)), restoration=RestorationSettings(model="baseline")
+    )
+    plan = cloudfree.plan(geometry, scenes.date, stac=scenes.items, settings=settings)
+    code, said, _ = cloudfree_(
+        "plan", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", scenes.items,
+        "--bands", "B02", "--model", "baseline",
+    )  # fmt: skip
+    assert code == 0
+    assert str(plan) == said.strip()
+
+
+@pytest.fixture
+def cloudfree_(request: pytest.FixtureRequest) -> Command:
+    """The command line; its fixture has the package's name."""
+    command: Command = request.getfixturevalue("cloudfree")
+    return command
+
+
+def test_settings_may_be_a_toml_file(scenes: SyntheticScenes) -> None:
+    toml = ROOT / "pipelines" / "run.toml"
+    plan = cloudfree.plan(
+        scenes.aoi, scenes.date, stac=scenes.items, settings=toml, model="baseline"
+    )
+    assert plan.bundle.contract.name == "baseline"
+
+
+def test_wrong_requests_are_one_line(tmp_path: Path, scenes: SyntheticScenes) -> None:
+    with pytest.raises(cloudfree.RequestError, match="there is no cube in"):
+        cloudfree.open_cube(tmp_path)
+    with pytest.raises(cloudfree.RequestError, match="no model bundle 'none'"):
+        cloudfree.load_model("none")
+    with pytest.raises(cloudfree.RequestError, match="bands are B4"):
+        cloudfree.plan(scenes.aoi, scenes.date, stac=scenes.items, bands=["B4"])
+
+
+@needs_s3
+def test_a_cube_on_an_object_store(product: Path, scenes: SyntheticScenes) -> None:
+    with serve_s3() as server, environment(server.environment):
+        url = f"s3://{BUCKET}/some/where"
+        cloudfree.run(
+            scenes.aoi, scenes.date, url, stac=scenes.items, model="baseline",
+            bands=("B04", "B08"), check=False,
+        )  # fmt: skip
+        xr.testing.assert_equal(
+            cloudfree.open_cube(url).load(), cloudfree.open_cube(product).load()
+        )
+        with pytest.raises(cloudfree.RequestError, match="there is no cube in s3://"):
+            cloudfree.open_cube(f"s3://{BUCKET}/elsewhere")

@@ -1,0 +1,236 @@
+"""A catalog over many runs: sound after each, whatever runs at the same time or was broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pystac
+import pytest
+from pystac.validation import validate_dict
+
+from cloudfree.collection import add_to_catalog, check_catalog
+from cloudfree.errors import OutputError
+from cloudfree.storage import open_storage
+from cloudfree.synthetic import SyntheticScenes
+from tests.integration.products import make
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def product(scenes: SyntheticScenes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("product") / "out"
+    make(out, aoi=scenes.aoi, date=scenes.date, stac=scenes.items)
+    return out
+
+
+def like(product: Path, folder: Path, *, identifier: str, east: float = 0, day: int = 15) -> Path:
+    """Write the Item that a product of another place and day would have."""
+    item = json.loads((product / "item.json").read_text())
+    item["id"] = identifier
+    item["bbox"] = [edge + east * (index % 2 == 0) for index, edge in enumerate(item["bbox"])]
+    item["geometry"]["coordinates"] = [
+        [[x + east, y] for x, y in ring] for ring in item["geometry"]["coordinates"]
+    ]
+    item["properties"]["datetime"] = f"2024-06-{day}T10:20:31Z"
+    folder.mkdir(parents=True)
+    (folder / "item.json").write_text(json.dumps(item))
+    return folder
+
+
+def read_back(folder: Path) -> list[pystac.Item]:
+    """Return the items, everything valid by pystac's own validation and with relative links."""
+    catalog = pystac.Catalog.from_file(str(folder / "catalog.json"))
+    children = list(catalog.get_children())
+    assert "cloudfree" in [child.id for child in children]
+    for one in (catalog, *children):
+        assert validate_dict(one.to_dict(), extensions=[])
+    for path in (folder / "catalog.json", *(folder / "cloudfree").rglob("*.json")):
+        for link in json.loads(path.read_text())["links"]:
+            if link["rel"] in ("root", "parent", "child", "item", "collection"):
+                assert link["href"].startswith("."), (path, link)
+    items = list(catalog.get_items(recursive=True))
+    for item in items:
+        assert validate_dict(item.to_dict(), extensions=[])
+    return items
+
+
+def test_a_run_lists_its_product_and_again_replaces_it(
+    scenes: SyntheticScenes, tmp_path: Path, cloudfree: Command
+) -> None:
+    command = (
+        "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", scenes.items,
+        "--no-check",
+        "--model", "baseline", "--out", tmp_path / "a" / "out", "--catalog", tmp_path / "catalog",
+    )  # fmt: skip
+    for _ in range(2):
+        code, _, said = cloudfree(*command)
+        assert code == 0, said
+        (item,) = read_back(tmp_path / "catalog")
+        assert item.collection_id == "cloudfree"
+        for asset in item.assets.values():
+            assert not Path(asset.href).is_absolute()
+            assert Path(asset.get_absolute_href() or "").exists()
+    collection = item.get_collection()
+    assert collection is not None
+    assert collection.extent.spatial.bboxes == [item.bbox]
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in ("a", "catalog"):
+        (tmp_path / name).rename(moved / name)
+    (item,) = read_back(moved / "catalog")
+    assert Path(item.assets["cube"].get_absolute_href() or "").is_dir()
+
+
+def test_products_come_together_and_the_extent_with_them(product: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "catalog"
+    for name, east, day in (("a", 0, 15), ("b", 3, 20), ("a", -2, 11)):
+        other = tmp_path / f"{name}{day}"
+        like(product, other, identifier=name, east=east, day=day)
+        add_to_catalog(folder, open_storage(other))
+    items = {item.id: item for item in read_back(folder)}
+    assert set(items) == {"a", "b"}
+    assert items["a"].assets["run"].get_absolute_href() == str(tmp_path / "a11" / "run.json")
+    collection = items["a"].get_collection()
+    assert collection is not None
+    west, _, east, _ = collection.extent.spatial.bboxes[0]
+    assert (west, east) == (items["a"].bbox[0], items["b"].bbox[2])
+    first, last = collection.extent.temporal.intervals[0]
+    assert first is not None and last is not None
+    assert (first.day, last.day) == (11, 20)
+
+
+ADD = """
+import sys
+from pathlib import Path
+from cloudfree.collection import add_to_catalog
+from cloudfree.storage import open_storage
+for out in sys.argv[2:]:
+    add_to_catalog(Path(sys.argv[1]), open_storage(out))
+"""
+
+
+def test_processes_at_once_lose_nothing(product: Path, tmp_path: Path) -> None:
+    names = [f"p{number}" for number in range(12)]
+    outs = [like(product, tmp_path / name, identifier=name) for name in names]
+    adders = [
+        subprocess.Popen([sys.executable, "-c", ADD, tmp_path / "catalog", *outs[start::3]])
+        for start in range(3)
+    ]
+    assert [adder.wait(timeout=120) for adder in adders] == [0, 0, 0]
+    assert sorted(item.id for item in read_back(tmp_path / "catalog")) == sorted(names)
+
+
+def test_what_others_keep_there_stays(product: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "catalog"
+    mine = pystac.Catalog(id="mine", description="of somebody else", title="Mine")
+    child = pystac.Catalog(id="child", description="of somebody else")
+    child.add_item(pystac.Item.from_file(str(product / "item.json")))
+    mine.add_child(child)
+    mine.normalize_and_save(str(folder), pystac.CatalogType.SELF_CONTAINED)
+    before = {path: path.read_bytes() for path in (folder / "child").rglob("*.json")}
+    add_to_catalog(folder, open_storage(product))
+    assert {path: path.read_bytes() for path in before} == before
+    again = pystac.Catalog.from_file(str(folder / "catalog.json"))
+    assert (again.id, again.title) == ("mine", "Mine")
+    assert {one.id for one in again.get_children()} == {"child", "cloudfree"}
+    assert len(list(again.get_items(recursive=True))) == 2
+
+
+def damage(folder: Path, name: str, content: bytes | None) -> None:
+    path = folder / name
+    path.write_bytes(content) if content is not None else path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("catalog.json", b"{"),
+        ("catalog.json", b'{"type": "Catalog"}'),
+        ("catalog.json", b'{"type": "FeatureCollection", "features": []}'),
+        ("catalog.json", b"[]"),
+        ("cloudfree/collection.json", b"\xff\xfe"),
+        ("cloudfree/collection.json", b'{"type": "Collection", "id": "cloudfree", "links": []}'),
+        ("cloudfree/p/p.json", b""),
+        ("cloudfree/p/p.json", None),
+        ("cloudfree/p/p.json", b'{"type": "Feature", "id": "p", "properties": {}}'),
+    ],
+)
+def test_a_damaged_catalog_is_one_line_before_the_run_and_loses_nothing(
+    product: Path,
+    scenes: SyntheticScenes,
+    tmp_path: Path,
+    cloudfree: Command,
+    name: str,
+    content: bytes | None,
+) -> None:
+    folder = tmp_path / "catalog"
+    add_to_catalog(folder, open_storage(like(product, tmp_path / "p", identifier="p")))
+    damage(folder, name, content)
+    before = {path: path.read_bytes() for path in folder.rglob("*.json")}
+    code, printed, said = cloudfree(
+        "run", "--aoi", scenes.aoi, "--date", scenes.date, "--stac", scenes.items,
+        "--no-check",
+        "--model", "baseline", "--out", tmp_path / "out", "--catalog", folder,
+    )  # fmt: skip
+    assert code == 2
+    assert not printed and len(said.strip().splitlines()) == 1, said
+    assert name in said and "--catalog" in said
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(OutputError):  # and where it was damaged while the run ran
+        add_to_catalog(folder, open_storage(product))
+    assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
+
+
+def test_a_lost_catalog_file_is_made_again_over_the_collection(
+    product: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        add_to_catalog(
+            tmp_path / "catalog", open_storage(like(product, tmp_path / name, identifier=name))
+        )
+    (tmp_path / "catalog" / "catalog.json").unlink()
+    add_to_catalog(tmp_path / "catalog", open_storage(product))
+    assert len(read_back(tmp_path / "catalog")) == 3
+
+
+def test_places_that_cannot_hold_a_catalog_are_refused(tmp_path: Path) -> None:
+    out = open_storage(tmp_path / "out")
+    (tmp_path / "file").write_text("")
+    wrong: dict[Any, str] = {
+        "s3://bucket/prefix": "no local folder",
+        tmp_path / "out": "lies in --out",
+        tmp_path / "out" / "catalog": "lies in --out",
+        tmp_path / "file": "Not a directory",
+        tmp_path / "file" / "below": "Not a directory",
+    }
+    for folder, why in wrong.items():
+        with pytest.raises(OutputError, match=why) as caught:
+            check_catalog(str(folder), out)
+        assert "\n" not in str(caught.value)
+    assert check_catalog(str(tmp_path / "new"), out) == tmp_path / "new"
+    assert not (tmp_path / "new").exists()
+    assert check_catalog(str(tmp_path), out) == tmp_path  # with the output inside
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_said_before_the_run(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="Permission denied"):
+        check_catalog(str(tmp_path / "catalog"), open_storage(tmp_path.parent / "out"))
+    tmp_path.chmod(0o700)
+
+
+def test_a_product_that_is_gone_does_not_stop_others(product: Path, tmp_path: Path) -> None:
+    gone = like(product, tmp_path / "gone", identifier="gone")
+    add_to_catalog(tmp_path / "catalog", open_storage(gone))
+    shutil.rmtree(gone)
+    add_to_catalog(tmp_path / "catalog", open_storage(product))
+    assert len(read_back(tmp_path / "catalog")) == 2

@@ -1,0 +1,108 @@
+"""A made-up product to show: what looks and run.json hold, without a run."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+
+from cloudfree.report import Look, picture_px
+from cloudfree.tally import count_pixels
+
+BANDS = ("B04", "B03", "B02")
+_START = dt.datetime(2024, 1, 3, 10, 20, tzinfo=dt.UTC)
+
+
+def make_look(name: str, *, shape: tuple[int, int], seed: int = 0) -> Look:
+    """Return a look of noise, which no picture format makes small."""
+    rng = np.random.default_rng(seed)
+    source = np.where(np.arange(shape[1]) < shape[1] // 2, 1, 2).astype(np.uint8)
+    source = np.broadcast_to(source, shape).copy()
+    source[0], source[-1] = 0, 3
+    reflectance = rng.integers(200, 1500, (3, *shape), dtype=np.uint16)
+    return Look(
+        name=name,
+        bands=BANDS,
+        observed=rng.integers(0, 255, (*shape, 3), dtype=np.uint8),
+        product=rng.integers(0, 255, (*shape, 3), dtype=np.uint8),
+        source=source,
+        cloud=np.where(source == 0, 255, (source > 1) * rng.integers(1, 5, shape)).astype(np.uint8),
+        decibel=rng.normal(-12, 3, shape).astype(np.float32),
+        tally=count_pixels(source, reflectance, (slice(None), slice(None))),
+    )
+
+
+def make_looks(n_steps: int) -> list[Look]:
+    """Return looks of that many dates, as large as a run would make them."""
+    side = picture_px(n_steps)
+    days = [_START + dt.timedelta(days=5 * step) for step in range(n_steps)]
+    shape = (round(0.8 * side), side)
+    return [make_look(f"{day:%Y-%m-%d}", shape=shape, seed=day.day) for day in days]
+
+
+def make_summary(n_steps: int = 1, **changed: Any) -> dict[str, Any]:
+    """Return what run.json would say; ``changed`` replaces or adds keys."""
+    days = [_START + dt.timedelta(days=5 * step) for step in range(n_steps)]
+    steps = [_step(index, day, asked_for_a_day=n_steps == 1) for index, day in enumerate(days)]
+    scenes = [
+        {"id": name, "time": step["time"], "kind": kind}
+        for step in steps
+        for names, kind in ((step["optical"], "L2A"), (step["radar"], "gamma0-rtc"))
+        for name in names
+    ]
+    return {
+        "model": "small 0.3",
+        "steps": steps,
+        "scenes": scenes,
+        "masks": {name: "SCL" for step in steps for name in step["optical"]},
+        "mask_file": None,
+        "crs": "EPSG:32632",
+        "resolution_m": 10.0,
+        "shape": [400, 500],
+        "bounds": [614520.0, 5332020.0, 619520.0, 5336020.0],
+        "area_km2": 20.0,
+        "chunks": 4 * n_steps,
+        "chunk_px": 256,
+        "warnings": [],
+        "key": "60906fc896dca6df",
+        "request": {
+            "date": "2024-01-03",
+            "settings": {
+                "scenes": {"day_cost": 0.1, "sar_days": 6.0, "min_seen": 0.1},
+                "grid": {"bands": list(BANDS)},
+            },
+        },
+        "left_out": [],
+        "began": "2026-11-25T14:20:29+00:00",
+        "finished": "2026-11-25T14:21:13+00:00",
+        "pixels": {"seen": 600, "reconstructed": 399, "not_restored": 1, "limited": 40},
+        "windows": {"computed": 177, "skipped": 23},
+        "seconds": {"cube.load": 2.5, "restoration": 40.0},
+        "peak_memory_bytes": 1_698_283_520,
+        "versions": {"python": "3.11.7", "cloudfree": "0.1.0"},
+        "attribution": "Contains modified Copernicus Sentinel data",
+        "retries": {},
+        **changed,
+    }
+
+
+def _step(index: int, day: dt.datetime, *, asked_for_a_day: bool) -> dict[str, Any]:
+    optical, radar = f"S2A_MSIL2A_T32UPU_{index:04d}", f"S1A_IW_GRDH_{index:04d}"
+    rated = {"covered": 0.991, "days": 0.0, "score": 0.703}
+    poor = {"covered": 0.4, "days": 4.0, "score": -0.2, "cloud_percent": 55.0}
+    time, earlier = day.isoformat(), (day - dt.timedelta(hours=17.5)).isoformat()
+    datatakes = [
+        {"time": time, "scenes": [optical], "cloud_percent": 29.0, **rated},
+        {"time": earlier, "scenes": [f"S2B_other_{index:04d}"], **poor},
+    ]
+    return {
+        "time": time,
+        "optical": [optical],
+        "radar": [radar],
+        "polarizations": ["vv"],
+        "radar_age_h": -17.5,
+        "offsets": {optical: {"dn": -1000, "why": "processing baseline 05.10"}},
+        "considered": datatakes if asked_for_a_day else [],
+        "radar_considered": [{"time": earlier, "scenes": [radar], **rated}],
+    }
