@@ -62,6 +62,7 @@ def test_plan_stays_the_function_when_the_walk_was_imported_first() -> None:
     assert run_python(code) == "True"
 
 
+@pytest.mark.slow
 def test_type_checkers_see_the_names(tmp_path: Path) -> None:
     file = tmp_path / "user.py"
     file.write_text("import cloudfree\nreveal_type(cloudfree.open_cube)\n")

@@ -143,6 +143,7 @@ def test_a_cluster_gives_the_same_product_and_says_what_it_did(
     assert sum(one["cloudfree_device_busy_seconds_total"] for one in counted.values()) > 0
 
 
+@pytest.mark.slow
 def test_workers_with_an_accelerator_restore_what_others_read_and_write(
     scenes: SyntheticScenes, tmp_path: Path
 ) -> None:
@@ -201,6 +202,7 @@ def test_a_run_goes_on_without_accelerators_that_have_left(
     assert_same_pixels(open_raw(tmp_path / "alone"), open_raw(out))
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_and_replaced_lose_nothing(
     wide: SyntheticScenes, undisturbed: Path, two: DaskCluster, tmp_path: Path
 ) -> None:
@@ -222,6 +224,7 @@ def test_workers_that_are_killed_and_replaced_lose_nothing(
     assert 0 <= redone <= 2 * killed + 1
 
 
+@pytest.mark.slow
 def test_a_worker_told_to_end_finishes_its_chunk_and_gives_back_the_rest(
     wide: SyntheticScenes, undisturbed: Path, two: DaskCluster, tmp_path: Path
 ) -> None:
@@ -237,6 +240,7 @@ def test_a_worker_told_to_end_finishes_its_chunk_and_gives_back_the_rest(
     assert sorted(begun(two.workers)) == sorted(marks(out))  # each begun once: none thrown away
 
 
+@pytest.mark.slow
 def test_a_client_told_to_end_finishes_what_is_in_flight_and_goes_on_later(
     wide: SyntheticScenes, undisturbed: Path, two: DaskCluster, tmp_path: Path
 ) -> None:
@@ -257,6 +261,7 @@ def test_a_client_told_to_end_finishes_what_is_in_flight_and_goes_on_later(
     assert_same_pixels(open_raw(undisturbed), open_raw(out))
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_ends_the_run_in_one_line_and_it_goes_on_with_another(
     wide: SyntheticScenes, undisturbed: Path, two: DaskCluster, tmp_path: Path
 ) -> None:
@@ -381,6 +386,7 @@ def test_jobs_of_a_lost_scheduler_are_not_taken_for_failures(tmp_path: Path) -> 
                 pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_accelerators_of_this_machine_restore_what_others_read(
     scenes: SyntheticScenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int

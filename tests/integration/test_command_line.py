@@ -238,6 +238,7 @@ def start(
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(
     wide: SyntheticScenes, tmp_path: Path

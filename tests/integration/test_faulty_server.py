@@ -52,6 +52,7 @@ def assert_no_signature(out: Path, signer: TokenSigner) -> None:
         assert "sig=" not in mark.read_text()
 
 
+@pytest.mark.slow
 def test_a_product_read_through_faults_has_the_same_bits(
     scenes: SyntheticScenes, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def served(scenes: SyntheticScenes, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_asset_that_goes_missing_fails_its_chunks_and_a_resume_mends_them(
     scenes: SyntheticScenes, served: Path, tmp_path: Path, cloudfree: Cli
 ) -> None:

@@ -31,6 +31,7 @@ def reach(fake: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(fake.kubeconfig))
 
 
+@pytest.mark.slow
 def test_the_yielded_address_runs_jobs_on_both_kinds_of_worker_and_all_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +62,7 @@ def permitted() -> set[tuple[str, str]]:
     return {pair for rule in role["rules"] for pair in product(rule["verbs"], rule["resources"])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_the_cluster_goes_after_an_error_and_ctrl_c(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
@@ -75,6 +77,7 @@ def test_the_cluster_goes_after_an_error_and_ctrl_c(
         assert (told["exists"], told["run"]) == ([], 0)
 
 
+@pytest.mark.slow
 def test_inside_of_kubernetes_the_service_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

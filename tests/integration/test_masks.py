@@ -102,6 +102,7 @@ def hazy(folder: Path, cube: xr.Dataset) -> np.ndarray:
     return blue - 0.5 * red > 0.12
 
 
+@pytest.mark.slow
 def test_a_scene_without_classes_gets_a_detector_and_any_cutting_the_same_bits(
     cloudfree: Command, scenes: SyntheticScenes, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def own_mask(scenes: SyntheticScenes, tmp_path: Path) -> Path:
     return tmp_path / "own.tif"
 
 
+@pytest.mark.slow
 def test_a_mask_file_overrules_classes_and_any_cutting_gives_the_same_bits(
     cloudfree: Command, scenes: SyntheticScenes, own_mask: Path, tmp_path: Path
 ) -> None:
@@ -191,6 +193,7 @@ def test_a_mask_file_overrules_classes_and_any_cutting_gives_the_same_bits(
     assert_same_pixels(cube, open_raw(tmp_path / "cut"))
 
 
+@pytest.mark.slow
 def test_a_mask_files_content_is_part_of_the_request(
     cloudfree: Command, scenes: SyntheticScenes, own_mask: Path, tmp_path: Path
 ) -> None:
@@ -207,6 +210,7 @@ def test_a_mask_files_content_is_part_of_the_request(
     assert "settings.masks.source" in complaint
 
 
+@pytest.mark.slow
 def test_polygons_hide_what_they_hold(
     cloudfree: Command, scenes: SyntheticScenes, tmp_path: Path
 ) -> None:
@@ -250,6 +254,7 @@ def finland(real_scenes: Path, out: Path, date: str) -> tuple[str | Path, ...]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_interval_loses_the_months_that_show_nothing(
     cloudfree: Command, real_scenes: Path, tmp_path: Path
 ) -> None:

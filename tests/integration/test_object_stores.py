@@ -300,6 +300,7 @@ def test_signs_of_life_survive_a_store_that_loses_answers(
         assert sum(faults.values()) > 5
 
 
+@pytest.mark.slow
 @needs_s3
 def test_another_request_is_refused_and_overwrite_starts_anew(
     product: Path, scenes: SyntheticScenes, s3: S3Server, cloudfree: Command
@@ -352,6 +353,7 @@ def test_status_tells_any_client_how_far_it_is(
     assert "nobody is at work" in printed
 
 
+@pytest.mark.slow
 @needs_s3
 def test_credentials_are_in_nothing_that_is_written_or_printed(
     scenes: SyntheticScenes, s3: S3Server
@@ -430,6 +432,7 @@ def test_a_store_of_googles_dialect_holds_the_product_and_its_lease(
             held.check()
 
 
+@pytest.mark.slow
 @needs_azure
 def test_azure_holds_the_product_and_its_lease(product: Path, scenes: SyntheticScenes) -> None:
     with serve_azure() as values, environment(values):

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import rasterio
 
 from cloudfree.synthetic import BANDS, SyntheticScenes
@@ -30,6 +31,7 @@ def remake(scenes: SyntheticScenes, folder: Path, *, taken_out: int) -> Path:
     return folder / "items.json"
 
 
+@pytest.mark.slow
 def test_the_pixels_decide_and_either_way_the_product_is_the_same(
     scenes: SyntheticScenes, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def pods(tmp_path: Path) -> Pods:
     return Pods("production", tmp_path)
 
 
+@pytest.mark.slow
 def test_production_runs_over_tls_and_waits_for_a_gpu_worker(pods: Pods, tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("ca.crt", "tls.crt", "tls.key")]
     security = Security(

@@ -31,6 +31,7 @@ def figures(out: Path) -> Any:
     return json.loads((out / "run.json").read_text())["check"]
 
 
+@pytest.mark.slow
 def test_a_check_changes_no_pixel_and_is_kept_by_a_resumed_run(
     scenes: SyntheticScenes, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_made_pixels_have_an_uncertainty_and_others_none(uncertain: Path) -> Non
     assert float(decoded.max()) == pytest.approx(layer.max() * 1e-4, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_uncertainty_does_not_depend_on_the_chunks_nor_changes_pixels(
     scenes: SyntheticScenes, gans: Path, uncertain: Path, tmp_path: Path
 ) -> None:

@@ -331,6 +331,7 @@ def test_gans_run_in_the_walk_and_any_cutting_gives_the_same_bits(
 FOUR = Channels(bands=("B08", "B04", "B02", "B03"), all_polarizations=True)
 
 
+@pytest.mark.slow
 def test_gans_of_four_bands_and_both_polarisations_run_in_the_walk(
     scenes: SyntheticScenes, tmp_path: Path
 ) -> None:

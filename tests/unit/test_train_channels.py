@@ -230,6 +230,7 @@ def test_the_baseline_beside_a_model_of_both_hears_the_first(tmp_path: Path) -> 
     assert of["psnr_cloudy"] > of_swapped["psnr_cloudy"] + 3
 
 
+@pytest.mark.slow
 def test_thirteen_bands_and_both_polarisations_of_real_triplets(
     tmp_path: Path, cloudfree: Callable[..., tuple[int, str, str]]
 ) -> None:

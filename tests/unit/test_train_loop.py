@@ -81,6 +81,7 @@ def test_stopped_and_resumed_equals_uninterrupted(pairs: Path, tmp_path: Path) -
         assert (tmp_path / "whole" / name).read_text() == (tmp_path / "parts" / name).read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_killed_and_resumed_equals_uninterrupted(pairs: Path, tmp_path: Path) -> None:
     settings = tmp_path / "tiny.toml"
@@ -139,6 +140,7 @@ def test_generator_learns(pairs: Path, tmp_path: Path) -> None:
     ).keys()
 
 
+@pytest.mark.slow
 def test_devices_share_a_batch_and_stay_equal(pairs: Path, tmp_path: Path) -> None:
     """Two processes: each draws other patches, and both end with the same weights."""
     (tmp_path / "settings.toml").write_text(
