@@ -14,18 +14,20 @@ import pytest
 
 from cloudfree.synthetic import write_scenes
 from tests.integration.products import assert_same_pixels, make, open_raw
-from tests.integration.test_cluster import begun_in, marks, run_command
+from tests.integration.test_cluster import begun_in, marks, run_command, wait_until
 
 logger = logging.getLogger(__name__)
 
 KILLS = 20
+EARLY = 6
+"""So many before the first chunk is done: while it starts, looks, measures and checks itself."""
 WORKERS = 2
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_killed_at_20_random_moments(tmp_path: Path) -> None:
-    scenes = write_scenes(tmp_path / "scenes", seed=7, size_px=2560)
+    scenes = write_scenes(tmp_path / "scenes", seed=7, size_px=3072)
     make(tmp_path / "whole", aoi=scenes.aoi, date=scenes.date, stac=scenes.items)
     out, log = tmp_path / "out", tmp_path / "log"
     command = run_command(scenes, out, "--workers", str(WORKERS))
@@ -39,7 +41,9 @@ def test_killed_at_20_random_moments(tmp_path: Path) -> None:
             )
         if kills == KILLS:
             break
-        moment = time.monotonic() + draw.uniform(0.5, 12)  # while it starts or while it works
+        if kills == EARLY:
+            wait_until(lambda: bool(marks(out)), run)
+        moment = time.monotonic() + draw.uniform(0.5, 12)
         while time.monotonic() < moment:
             assert run.poll() is None, "it ended before it was killed often enough"
             time.sleep(0.02)
@@ -51,4 +55,5 @@ def test_killed_at_20_random_moments(tmp_path: Path) -> None:
     assert_same_pixels(open_raw(tmp_path / "whole"), open_raw(out))
     redone = len(begun_in(log)) - len(marks(out))
     logger.info("killed at %s of %d chunks; %d redone", counts, len(marks(out)), redone)
+    assert counts[EARLY] > 0
     assert 0 <= redone <= WORKERS * KILLS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -45,6 +46,8 @@ from tests.servers.stores import (
 )
 
 CHUNK_PX = 256
+logger = logging.getLogger(__name__)
+
 RUN = [sys.executable, "-c", "from cloudfree.cli import entry; entry()"]
 Command = Callable[..., tuple[int, str, str]]
 
@@ -120,6 +123,7 @@ def test_a_store_that_fails_gives_the_product_of_a_disk(
         assert set(told["faults"]) == {"500 Internal Server Error", "503 Slow Down"}
         assert min(told["faults"].values()) >= 2
         names = {entry.name for entry in out.list()}
+        logger.info("%d objects through %s", told["objects"], told["faults"])
         assert told["objects"] == len(names)
         assert names == files(product)
         assert_same_pixels(open_raw(product), open_remote(out))
