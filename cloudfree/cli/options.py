@@ -35,8 +35,27 @@ _SECTIONS = {
 """Headings in ``--help`` -> options under them; all others stand under Options."""
 
 
+_SETTINGS = {
+    "bands": ("grid", "bands"),
+    "crs": ("grid", "crs"),
+    "resolution": ("grid", "resolution_m"),
+    "chunk_px": ("grid", "chunk_px"),
+    "provider": ("catalog", "provider"),
+    "radar_provider": ("catalog", "radar_provider"),
+    "max_scene_cloud": ("catalog", "max_cloud_percent"),
+    "optical_days": ("scenes", "optical_days"),
+    "sar_days": ("scenes", "sar_days"),
+    "min_seen": ("scenes", "min_seen"),
+    "mask": ("masks", "source"),
+    "model": ("restoration", "model"),
+    "max_uncertainty": ("uncertainty", "max"),
+    **{name: ("engine", name) for name in ENGINE},
+}
+"""Option -> section and key of the setting that it sets, whose default ``--help`` shows."""
+
+
 class Sectioned(click.Command):
-    """A command whose many options stand under headings."""
+    """A command whose many options stand under headings, with the defaults of their settings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, heading by heading."""
@@ -45,11 +64,24 @@ class Sectioned(click.Command):
         for parameter in self.get_params(ctx):
             row = parameter.get_help_record(ctx)
             if row is not None:
-                rows[heading.get(parameter.name or "", "Options")].append(row)
+                name = parameter.name or ""
+                rows[heading.get(name, "Options")].append((row[0], row[1] + _default(name)))
         for title, some in rows.items():
             if some:
                 with formatter.section(title):
                     formatter.write_dl(some)
+
+
+def _default(option: str) -> str:
+    """Return what ``--help`` says of a setting's default; nothing where it is empty or off."""
+    if option not in _SETTINGS:
+        return ""
+    section, key = _SETTINGS[option]
+    value = getattr(getattr(RunSettings(), section), key)
+    if not value:
+        return ""
+    shown = ",".join(value) if isinstance(value, tuple) else value
+    return f"  [default: {shown:g}]" if isinstance(shown, float) else f"  [default: {shown}]"
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,17 +119,19 @@ def request_options(command: F) -> F:
         ),
         click.option("--model", help="Name of a built-in model or folder of a bundle."),
         click.option("--bands", help="Optical bands of the product, such as B04,B03,B02,B08."),
-        click.option("--crs", help="utm (default) or a projected CRS in metres."),
+        click.option("--crs", help="utm, or a projected CRS in metres."),
         click.option("--resolution", type=float, help="Side of a pixel in metres."),
         click.option("--chunk-px", type=int, help="Side of a chunk in pixels."),
         click.option(
-            "--optical-days", type=float, help="How far from the date the optical may lie."
+            "--optical-days", type=float, help="Days that the optical scene may lie from the date."
         ),
-        click.option("--sar-days", type=float, help="How far from the optical the radar may lie."),
+        click.option(
+            "--sar-days", type=float, help="Days between the radar and the optical scene, at most."
+        ),
         click.option(
             "--mask",
-            help="auto (default: the scene classification, a detector where there is none), "
-            "detector, or a file: a raster that is not 0 where cloud hides the ground, or GeoJSON.",
+            help="auto (the scene classification, a detector where there is none), detector, or a "
+            "file: a raster that is not 0 where cloud hides the ground, or GeoJSON.",
         ),
         click.option(
             "--min-seen",
@@ -134,8 +168,8 @@ def engine_options(command: F) -> F:
         click.option(
             "--gpu",
             type=click.Choice(["auto", "require", "off"]),
-            help="Whether workers with the Dask resource GPU restore: where there are any "
-            "(default), or else the run is refused, or never.",
+            help="Whether workers with the Dask resource GPU restore: where there are any, or "
+            "else the run is refused, or never.",
         ),
         click.option(
             "--dashboard",
@@ -178,44 +212,24 @@ def product_options(command: F) -> F:
     return command
 
 
-def _uncertainty(options: dict[str, Any]) -> dict[str, Any]:
-    most = options.get("max_uncertainty")
-    return {"write": bool(options.get("uncertainty") or most) or None, "max": most}
-
-
 def read_request(options: dict[str, Any]) -> Any:
     """Return the Request behind the options: flags over --config over defaults."""
     from cloudfree.planning import Request
 
-    config = options["config"]
-    bands = options["bands"]
-    tables = merge(
-        read_toml(config) if config else {},
-        {
-            "grid": {
-                "bands": bands and [name.strip() for name in bands.split(",")],
-                "crs": options["crs"],
-                "resolution_m": options["resolution"],
-                "chunk_px": options["chunk_px"],
-            },
-            "catalog": {
-                "provider": options["provider"],
-                "radar_provider": options["radar_provider"],
-                "max_cloud_percent": options["max_scene_cloud"],
-            },
-            "scenes": {
-                "optical_days": options["optical_days"],
-                "sar_days": options["sar_days"],
-                "min_seen": options["min_seen"],
-            },
-            "masks": {"source": options["mask"]},
-            "restoration": {"model": options["model"]},
-            "selfcheck": {"places": 0 if options.get("no_check") else None},
-            "uncertainty": _uncertainty(options),
-            "engine": {key: options[key] for key in ENGINE if key in options},
+    config, given = options["config"], dict(options)
+    if given["bands"]:
+        given["bands"] = [name.strip() for name in given["bands"].split(",")]
+    tables: dict[str, dict[str, Any]] = {
+        "selfcheck": {"places": 0 if given.get("no_check") else None},
+        "uncertainty": {
+            "write": bool(given.get("uncertainty") or given.get("max_uncertainty")) or None
         },
+    }
+    for name, (section, key) in _SETTINGS.items():
+        tables.setdefault(section, {})[key] = given.get(name)
+    settings = build(
+        RunSettings,
+        merge(read_toml(config) if config else {}, tables),
+        str(config) if config else "options",
     )
-    settings = build(RunSettings, tables, str(config) if config else "options")
-    return Request(
-        aoi=options["aoi"], date=options["date"], stac=options["stac"], settings=settings
-    )
+    return Request(aoi=given["aoi"], date=given["date"], stac=given["stac"], settings=settings)

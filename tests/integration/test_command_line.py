@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from cloudfree.cli.bars import Lines
+from cloudfree.config import RunSettings
 from cloudfree.synthetic import SyntheticScenes, write_scenes
 from tests.integration.products import assert_same_pixels, make, open_raw
 
@@ -56,6 +58,17 @@ def test_options_of_a_run_stand_under_headings(cloudfree: Command) -> None:
         "Area, date and scenes:", "--aoi", "--date", "Product:", "--out", "Work:", "--workers",
     )]  # fmt: skip
     assert places == sorted(places)
+
+
+def test_the_help_says_the_defaults_of_settings(cloudfree: Command) -> None:
+    _, printed, _ = cloudfree("run", "--help")
+    said = dict(re.findall(r"--([a-z-]+)(?:(?!\n  -).|\n(?!  -))*?\[default: (.*?)\]", printed))
+    defaults = RunSettings()
+    assert said["bands"] == ",".join(defaults.grid.bands)
+    assert float(said["resolution"]) == defaults.grid.resolution_m
+    assert float(said["sar-days"]) == defaults.scenes.sar_days
+    assert said["model"] == defaults.restoration.model
+    assert "scheduler" not in said
 
 
 @pytest.mark.parametrize(
