@@ -92,6 +92,20 @@ def summarise(checks: list[PlaceCheck], *, seed: int, uncertain: bool) -> Check:
     return Check(figures=figures, calibration=calibration)
 
 
+def warn(figures: dict[str, Any] | None) -> list[str]:
+    """Return what the user should know of what a self-check found: where a fill was closer."""
+    if not figures or len(figures["models"]) < 2:
+        return []
+    (model, own), *fills = figures["models"].items()
+    name, best = min(fills, key=lambda one: one[1]["mae"])
+    if best["mae"] >= own["mae"]:
+        return []
+    return [
+        f"the self-check found {name} closer to what was seen than {model}: wrong by "
+        f"{best['mae']:.4f} on average, not {own['mae']:.4f}"
+    ]
+
+
 def _figures(name: str, checks: list[PlaceCheck], seed: int) -> dict[str, float | None]:
     pixels = np.array([one.pixels for one in checks], np.float64)
     squared = np.array([one.sums[name]["squared"] for one in checks])

@@ -12,6 +12,7 @@ from typing import Any
 from distributed import Client, Future
 
 from cloudfree import provenance, report
+from cloudfree.check_figures import warn
 from cloudfree.cluster import Workers, run_all
 from cloudfree.cog import Cog, export_cog
 from cloudfree.item import CogAsset, build_item
@@ -205,6 +206,7 @@ def _summary(plan: Plan, state: dict[str, Any], totals: Totals, clock: Stopwatch
         "request": state["request"],
         "left_out": state["left_out"],
         "check": state["check"],
+        "warnings": [*plan.warnings(), *warn(state["check"])],
         "began": state["began"],
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "scenes": [

@@ -75,7 +75,7 @@ SOURCE = Layer(
     dtype="uint8",
     title="where a pixel comes from",
     classes=_classes(
-        (blend.NODATA, "nodata", "nodata", (20, 20, 20)),
+        (blend.NODATA, "nodata", "outside of the area, or no data", (20, 20, 20)),
         (blend.SEEN, "seen", "seen: the scene's own value", (222, 222, 216)),
         (blend.RECONSTRUCTED, "reconstructed", "reconstructed: an estimate", (38, 120, 178)),
         (blend.NOT_RESTORED, "not_restored", "cloudy and not restored", (205, 62, 48)),

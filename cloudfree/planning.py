@@ -128,14 +128,18 @@ class Plan:
         """Return what the user should know: where scenes are not what the model learnt on."""
         contract, said = self.bundle.contract, []
         for word, wanted, scenes in (
-            ("levels", contract.levels, [s for step in self.steps for s in step.optical]),
-            ("radar", contract.radar_kinds, [s for step in self.steps for s in step.radar]),
+            ("Sentinel-2 level", contract.levels, [s for step in self.steps for s in step.optical]),
+            (
+                "Sentinel-1 radar",
+                contract.radar_kinds,
+                [s for step in self.steps for s in step.radar],
+            ),
         ):
             other = sorted({s.kind for s in scenes} - set(wanted)) if wanted else []
             if other:
                 said.append(
-                    f"model {contract.name} learnt on {word} {', '.join(wanted)}; these scenes are "
-                    f"{', '.join(other)}"
+                    f"model {contract.name} learnt on {word} {', '.join(wanted)}, these scenes are "
+                    f"{', '.join(other)}: its errors may be larger"
                 )
         unknown = [s.id for step in self.steps for s in step.optical if s.offset.dn is None]
         if unknown:

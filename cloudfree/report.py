@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import binary_erosion
 
 from cloudfree.bands import choose_shown
+from cloudfree.blend import RECONSTRUCTED
 from cloudfree.layers import CLOUD, NODATA, SOURCE, Layer
 from cloudfree.tally import NO_PIXEL, Tally
 from cloudfree.types import Float32Array, UInt8Array
@@ -25,6 +27,16 @@ def _legend(layer: Layer) -> dict[int, tuple[str, Colour]]:
     return {one.value: (one.name.replace("_", " "), one.colour) for one in classes}
 
 
+def _titles(layer: Layer) -> list[tuple[str, str]]:
+    """Return titles and colours, as a style sheet has them; nodata comes last."""
+    classes = sorted(layer.classes, key=lambda one: one.name == "nodata")
+    return [(one.title, _hex(one.colour)) for one in classes]
+
+
+def _hex(colour: Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
 PREVIEW_PX = 900
 """The longest side of a picture where there is one step."""
 _CONTACT_PX = 300
@@ -34,11 +46,12 @@ _FULL_STEPS = 2
 """So many steps have pictures as large as one; those of more share their room on the page."""
 _LABEL_PX = 26
 _GAP_PX = 8
-_NODATA_COLOUR = SOURCE.classes[NODATA].colour
+_NODATA = SOURCE.classes[NODATA]
+_OUTLINE: Colour = (255, 214, 10)
 _SOURCE_LEGEND: dict[int, tuple[str, Colour]] = _legend(SOURCE)
 _CLOUD_LEGEND: dict[int, tuple[str, Colour]] = {
     **_legend(CLOUD),
-    NO_PIXEL: ("nodata", _NODATA_COLOUR),
+    NO_PIXEL: (_NODATA.name, _NODATA.colour),
 }
 _RADAR_CUTS = (2, 98)
 """Percentiles of backscatter that become black and white."""
@@ -135,23 +148,27 @@ def cloud_map(cloud: UInt8Array) -> str:
     return _map(cloud, _CLOUD_LEGEND)
 
 
+def outline(source: UInt8Array) -> str:
+    """Return a line around what was reconstructed, on nothing, as the address of a PNG."""
+    made = source == RECONSTRUCTED
+    image = Image.fromarray((made & ~binary_erosion(made, border_value=1)).astype(np.uint8))
+    image.putpalette([0, 0, 0, *_OUTLINE])
+    return _address(image, "png", transparency=0)
+
+
 def source_legend() -> list[tuple[str, str]]:
-    """Return what the map of sources shows: names, and colours as a style sheet has them."""
-    return _named(_SOURCE_LEGEND)
+    """Return what the map of sources shows: titles, and colours as a style sheet has them."""
+    return _titles(SOURCE)
 
 
 def cloud_legend() -> list[tuple[str, str]]:
-    """Return what the map of clouds shows: names, and colours as a style sheet has them."""
-    return _named(_CLOUD_LEGEND)
+    """Return what the map of clouds shows: titles, and colours as a style sheet has them."""
+    return [*_titles(CLOUD), (_NODATA.title, _hex(_NODATA.colour))]
 
 
 def cloud_names() -> dict[int, str]:
     """Return the names of ``cloud`` codes."""
     return {code: name for code, (name, _) in _CLOUD_LEGEND.items() if code != NO_PIXEL}
-
-
-def _named(legend: dict[int, tuple[str, Colour]]) -> list[tuple[str, str]]:
-    return [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in legend.values()]
 
 
 def _map(codes: UInt8Array, legend: dict[int, tuple[str, Colour]]) -> str:

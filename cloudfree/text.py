@@ -109,6 +109,7 @@ def run_text(summary: dict[str, Any], storage: Storage, resumed: int) -> str:
         f"memory   {summary['peak_memory_bytes'] / 1e9:.2f} GB at the peak",
     ]
     lines += _check_text(summary["check"])
+    lines += [f"warning  {warning}" for warning in summary["warnings"]]
     if resumed:
         lines.append(f"resumed  {resumed} of {summary['chunks']} chunks were done before")
     lines += [

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from cloudfree import report
+from cloudfree.blend import RECONSTRUCTED, SEEN
 from cloudfree.report_page import make_report
 from tests.reports import make_looks, make_summary
 
@@ -86,7 +91,7 @@ def test_nothing_on_the_page_is_asked_for_elsewhere(one: str) -> None:
     page = Page(one)
     loaded = [attrs[name] or "" for _, attrs in page.tags for name in _MAY_LOAD if name in attrs]
     assert len(loaded) > 5
-    assert all(address.startswith("data:") for address in loaded)
+    assert all(address.startswith(("data:", "#")) for address in loaded)
     assert not re.search(r"https?://|url\(|@import", one)
     assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
 
@@ -133,14 +138,18 @@ def test_headings_pictures_and_tables_can_be_read_out(n_steps: int) -> None:
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert page.all("html")[0]["lang"] == "en"
-    assert all(picture["alt"] for picture in page.all("img"))
-    assert len(page.all("img")) == 5 * n_steps
+    pictures = [img for img in page.all("img") if img.get("class") != "outline"]
+    assert all(picture["alt"] for picture in pictures)
+    assert len(pictures) == 5 * n_steps
     assert len(page.all("table")) == len(page.all("caption")) > 3
     assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
     drawn = [svg for svg in page.all("svg") if svg.get("aria-hidden") != "true"]
     assert len(drawn) == 4 * n_steps
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in drawn)
-    assert all(slider["aria-label"] for slider in page.all("input"))
+    sliders = [one for one in page.all("input") if one["type"] == "range"]
+    assert len(sliders) == n_steps
+    assert all(slider["aria-label"] for slider in sliders)
+    assert len(page.all("label")) == len(page.all("input")) - n_steps
     named = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(named) == len(set(named))
     assert {s["aria-labelledby"] for s in page.all("section")} <= set(named)
@@ -188,7 +197,9 @@ def test_figures_and_reasons_are_there(one: str) -> None:
 
 def test_the_expected_error_is_told_as_far_as_it_is_known(one: str) -> None:
     text = Page(one).text
-    assert "12,345 pixels at 8 places" in text
+    assert "12,345 pixels in 8 places" in text
+    assert "off by 0.0312 in reflectance on average" in text
+    assert "the better of two fills that need no network, baseline, by 0.0400." in text
     assert "small 0.0312 17.3 (16.5 to 18.7) 0.50 4.1 not measured" in text
     assert "baseline 0.0400 16.1 0.40 not measured 0.100" in text
 
@@ -225,3 +236,22 @@ def test_a_long_interval_keeps_the_page_small(n_steps: int) -> None:
     page = make_report(make_looks(n_steps), make_summary(n_steps))
     assert len(page) < 5_500_000  # pictures of noise; those of scenes take about half as much
     assert page.count("<details") == n_steps
+
+
+def test_one_place_without_near_infrared_needs_no_bracket_and_no_ndvi() -> None:
+    own = {**CHECK["models"]["small"], "psnr_db_low": None, "psnr_db_high": None}
+    check = {**CHECK, "places": 1, "models": {"small": own}}
+    text = Page(make_report(make_looks(1), make_summary(check=check))).text
+    assert "in 1 place (seed" in text
+    assert "In brackets" not in text
+    assert "NDVI" not in text
+
+
+def test_a_line_lies_around_what_was_reconstructed() -> None:
+    source = np.full((9, 12), SEEN, np.uint8)
+    source[2:6, 3:8] = RECONSTRUCTED
+    picture = Image.open(io.BytesIO(base64.b64decode(report.outline(source).split(",")[1])))
+    opaque = np.asarray(picture.convert("RGBA"))[..., 3] > 0
+    expected = source == RECONSTRUCTED
+    expected[3:5, 4:7] = False
+    assert (opaque == expected).all()

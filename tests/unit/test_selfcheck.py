@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from cloudfree.check_figures import PlaceCheck, score, summarise
+from cloudfree.check_figures import PlaceCheck, score, summarise, warn
 from cloudfree.check_places import Blocks, choose_places, count_blocks
 from cloudfree.selfcheck import move_cloud
 
@@ -138,3 +140,16 @@ def test_an_uncertainty_is_calibrated_on_the_places() -> None:
     curve = check.figures["calibration"]
     assert curve["rank_correlation"] > 0.95
     np.testing.assert_allclose(curve["expected"], curve["true"], atol=2e-4)
+
+
+def test_a_fill_that_is_closer_than_the_model_is_a_warning() -> None:
+    def figures(**mae: float) -> dict[str, Any]:
+        return {"models": {name: {"mae": one} for name, one in mae.items()}}
+
+    assert warn(None) == []
+    assert warn(figures()) == []
+    assert warn(figures(small=0.01)) == []
+    assert warn(figures(small=0.01, baseline=0.01, inpainting=0.02)) == []
+    (said,) = warn(figures(small=0.03, baseline=0.02, inpainting=0.01))
+    assert "found inpainting closer to what was seen than small" in said
+    assert "by 0.0100 on average, not 0.0300" in said
