@@ -114,9 +114,11 @@ def _polygon(geometry: Mapping[str, Any], name: str) -> BaseGeometry:
         raise AoiError(f"the area in {name} is empty; give a polygon with an inside")
     west, south, east, north = polygon.bounds
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        turned = -90 <= west <= east <= 90 and -180 <= south <= north <= 180
+        do = "give longitude first" if turned else "reproject the file to EPSG:4326"
         raise AoiError(
             f"the coordinates in {name} reach from ({west:g}, {south:g}) to ({east:g}, {north:g}), "
-            "which is not longitude and latitude in degrees; reproject the file to EPSG:4326"
+            f"which is not longitude and latitude in degrees; {do}"
         )
     if not polygon.is_valid:
         raise AoiError(f"the polygon in {name} is not valid: {explain_validity(polygon)}; mend it")

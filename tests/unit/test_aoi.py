@@ -97,7 +97,11 @@ def polygon(*corners: tuple[Any, ...]) -> dict[str, Any]:
         ({"type": "Polygon", "coordinates": 7}, "not those of a polygon"),
         (polygon((10, 47), (11, 48), (11, 47), (10, 48), (10, 47)), "not valid"),
         (polygon((10, 47), (11, 48), (12, 49), (10, 47)), "not valid"),
-        (mapping(shapely.box(600_000, 5_200_000, 601_000, 5_201_000)), "not longitude"),
+        (
+            mapping(shapely.box(600_000, 5_200_000, 601_000, 5_201_000)),
+            "not longitude.*; reproject",
+        ),
+        (mapping(shapely.box(34.0, -118.3, 34.1, -118.2)), "not longitude.*; give longitude first"),
         (mapping(shapely.box(359, 60, 361, 61)), "not longitude"),
     ],
 )
