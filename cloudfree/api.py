@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from cloudfree.types import Model
 
 def plan(
     aoi: Area,
-    date: str,
+    date: str | dt.date,
     *,
     stac: str | Path | None = None,
     model: str | Path | None = None,
@@ -35,7 +36,7 @@ def plan(
     """Return what a run would do; asks the catalog and reads no pixel. Print it to see it.
 
     ``aoi`` is a GeoJSON file or mapping, or a shapely geometry, in longitude and latitude; ``date``
-    a day, or an interval ``A/B``; ``stac`` a STAC API or a local file, None for the settings'
+    a day, or an interval ``A/B`` as text; ``stac`` a STAC API or a local file, None for the settings'
     providers. ``settings`` are a RunSettings or a TOML file like ``pipelines/run.toml``; ``model``
     and ``bands`` go before what they say. RequestError, in one line, where something is wrong.
 
@@ -54,7 +55,7 @@ def plan(
 
 def run(
     aoi: Area,
-    date: str,
+    date: str | dt.date,
     out: str | Path,
     *,
     stac: str | Path | None = None,
@@ -103,13 +104,14 @@ def open_cube(out: str | Path) -> xr.Dataset:
     """Return the cube of a product, lazily: nothing but coordinates and attributes is read.
 
     ``out`` is what ``run`` was given, a folder or a URL. ``reflectance`` is decoded: 1 for a white
-    surface, NaN for nodata. OutputError where there is no cube, StoreError where the place fails.
+    surface, NaN for nodata. Dask's chunks are the shards of the cube. OutputError where there is no
+    cube, StoreError where the place fails.
     """
     storage = open_storage(out)
     try:
         cube: xr.Dataset = xr.open_zarr(
             storage.zarr(CUBE, read_only=True),
-            chunks="auto",
+            chunks=None,
             consolidated=False,
             decode_coords="all",
         )
@@ -119,12 +121,17 @@ def open_cube(out: str | Path) -> xr.Dataset:
         ) from None
     except (OSError, BaseError) as error:
         raise StoreError(f"cannot read {storage.join(CUBE)}: {storage.reason(error)}") from None
-    return cube
+    arrays = {str(name): cube.variables[name] for name in sorted(cube.data_vars, key=str)}
+    by_shard = {
+        name: array.chunk(dict(zip(array.dims, array.encoding["shards"], strict=True)))
+        for name, array in arrays.items()
+    }
+    return cube.drop_vars(list(arrays)).assign(by_shard)
 
 
 def _request(
     aoi: Area,
-    date: str,
+    date: str | dt.date,
     stac: str | Path | None,
     model: str | Path | None,
     bands: Sequence[str] | None,
@@ -137,5 +144,8 @@ def _request(
     if model is not None:
         settings = replace(settings, restoration=replace(settings.restoration, model=str(model)))
     if bands is not None:
-        settings = replace(settings, grid=replace(settings.grid, bands=tuple(bands)))
-    return Request(aoi=aoi, date=date, stac=None if stac is None else str(stac), settings=settings)
+        names = bands.split(",") if isinstance(bands, str) else bands
+        settings = replace(settings, grid=replace(settings.grid, bands=tuple(names)))
+    return Request(
+        aoi=aoi, date=str(date), stac=None if stac is None else str(stac), settings=settings
+    )

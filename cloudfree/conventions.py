@@ -45,6 +45,9 @@ def describe_layer(layer: Layer, levels: Iterable[str]) -> dict[str, Any]:
     attributes: dict[str, Any] = {"long_name": layer.title, "grid_mapping": "spatial_ref"}
     if layer.scale is not None:
         attributes["units"] = "1"
+    elif layer.nodata is not None:
+        # for rioxarray; a _FillValue would make xarray turn whole numbers into floats
+        attributes["nodata"] = layer.nodata
     names = {_STANDARD_NAMES.get(level) for level in levels}
     if layer.has_bands and len(names) == 1 and (name := names.pop()):
         attributes["standard_name"] = name

@@ -32,8 +32,10 @@ from cloudfree.windows import Lattice, choose_windows
 
 _device = threading.Lock()
 """One restoration at a time per process."""
-_BRIGHTEST = 10.0
+_BRIGHTEST = 2.0
 """No surface reflects so much: a median above it is of other units."""
+_DARKEST_DB = -100.0
+"""No radar measures so little: what is below stands for nothing."""
 _LARGEST = np.iinfo(np.uint16).max
 
 
@@ -208,10 +210,17 @@ def _refuse_units(sample: list[Cut]) -> None:
             )
     decibel = np.concatenate([cut.radar.ravel() for cut in sample])
     known = decibel[np.isfinite(decibel)]
-    if known.size and known.min() >= 0:
+    if not known.size:
+        return
+    if known.min() < _DARKEST_DB:
         raise RequestError(
-            "no radar value is below 0, so they seem to be linear power; give decibel, "
-            "10 * log10(power)"
+            f"the radar is {known.min():g} somewhere, which is no decibel; give NaN where it has "
+            "no value"
+        )
+    if np.median(known) >= 0:
+        raise RequestError(
+            "half of the radar values are not below 0, so they seem to be linear power; give "
+            "decibel, 10 * log10(power)"
         )
 
 

@@ -41,6 +41,11 @@ def test_a_cube_is_opened_lazily_and_decoded(product: Path) -> None:
     with dask.config.set(scheduler=refuse):
         cube = cloudfree.open_cube(product)
         assert isinstance(cube.reflectance.data, da.Array)
+        assert list(cube) == sorted(cube)
+        for array in cube.values():
+            assert array.encoding["shards"] == (1, *array.encoding["shards"][1:])
+            sides = zip(array.encoding["shards"], array.shape, strict=True)
+            assert array.data.chunksize == tuple(min(both) for both in sides)
     assert cube.reflectance.dims == ("time", "band", "y", "x")
     assert [str(band) for band in cube.band.values] == ["B04", "B08"]
     assert "spatial_ref" in cube.coords

@@ -222,8 +222,11 @@ def test_what_does_not_fit_is_said_in_one_line(
 @pytest.mark.parametrize(
     ("optical", "radar", "message"),
     [
-        (lambda a: a * 1e4, same, "half of the optical values are above 10"),
+        (lambda a: a * 1e4, same, "half of the optical values are above 2"),
+        (lambda a: a * 100, same, "half of the optical values are above 2"),
         (same, lambda a: 10 ** (a / 10), "they seem to be linear power"),
+        (same, lambda a: a.where(a > -12, -9999), "the radar is -9999 somewhere, .* give NaN"),
+        (same, lambda a: (10 ** (a / 10)).where(a > a.min(), -1), "they seem to be linear power"),
     ],
 )
 def test_values_of_other_units_are_refused_when_they_are_seen(
