@@ -112,7 +112,7 @@ def test_maps_have_the_colours_of_their_legends(
 def test_a_map_of_one_code_has_its_colour_too() -> None:
     _, content = cloud_map(np.full((4, 5), 1, np.uint8)).split(",")
     picture = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")
-    assert "#{:02x}{:02x}{:02x}".format(*picture.getpixel((2, 2))) == dict(cloud_legend())["cloudy"]
+    assert "#{:02x}{:02x}{:02x}".format(*picture.getpixel((2, 2))) == dict(cloud_legend())["cloud"]
 
 
 def test_pictures_of_many_dates_share_the_room_of_two() -> None:
