@@ -72,6 +72,11 @@ def _read_document(area: Area) -> tuple[Any, str]:
         raise AoiError(
             f"cannot read the area {area}: {error.strerror}. Give a GeoJSON file"
         ) from None
+    except UnicodeDecodeError:
+        raise AoiError(
+            f"{area} is not text, as a Shapefile or GeoPackage is not. Give a GeoJSON file "
+            "(ogr2ogr -t_srs EPSG:4326 aoi.geojson makes one)"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise AoiError(f"{area} is not JSON: {error}. Give a GeoJSON file") from None
 

@@ -57,7 +57,7 @@ def select_scenes(
     optical = _drop_twins([scene for scene in touching if scene.collection in optical_ids])
     radar = [scene for scene in touching if scene.collection in radar_ids]
     if not any(scene.footprint.intersects(area) for scene in optical):
-        raise NoSceneError(_nothing(optical_ids, scenes, period))
+        raise NoSceneError(_nothing(optical_ids, scenes, period, area))
     over_area = [d for d in _overpasses(optical) if _coverage(d, area) > 0]
     datatakes = [
         datatake
@@ -267,9 +267,13 @@ def _nearest(scenes: list[Scene], moment: dt.datetime) -> str:
     return f"the nearest over the area is {scene.id} of {scene.time:%Y-%m-%d}"
 
 
-def _nothing(collections: tuple[str, ...], scenes: list[Scene], period: Period) -> str:
+def _nothing(
+    collections: tuple[str, ...], scenes: list[Scene], period: Period, area: BaseGeometry
+) -> str:
+    x, y = area.centroid.x, area.centroid.y
+    place = f"{abs(y):.1f} {'N' if y >= 0 else 'S'}, {abs(x):.1f} {'E' if x >= 0 else 'W'}"
     found = f"{len(scenes)} scenes lie elsewhere" if scenes else "found none at all"
     return (
-        f"no scene of {' or '.join(collections)} over the area around {period}; {found}. "
-        "Check the area, the date and --stac"
+        f"no scene of {' or '.join(collections)} over the area (near {place}) around {period}; "
+        f"{found}. Check the area, the date and --stac"
     )

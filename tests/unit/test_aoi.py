@@ -112,6 +112,13 @@ def test_a_wrong_area_is_refused_in_one_line(tmp_path: Path, document: Any, foun
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_of_another_kind_is_told_how_to_become_geojson(tmp_path: Path) -> None:
+    path = tmp_path / "area.shp"
+    path.write_bytes(bytes.fromhex("0000270a") + b"\0" * 24 + bytes.fromhex("e8030000"))
+    with pytest.raises(AoiError, match="area.shp is not text.*ogr2ogr"):
+        read_aoi(path)
+
+
 @pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe{}", None])
 def test_a_file_that_is_missing_or_not_json_is_refused_in_one_line(
     tmp_path: Path, content: bytes | None
