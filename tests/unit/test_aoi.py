@@ -115,7 +115,7 @@ def test_a_wrong_area_is_refused_in_one_line(tmp_path: Path, document: Any, foun
 def test_a_file_of_another_kind_is_told_how_to_become_geojson(tmp_path: Path) -> None:
     path = tmp_path / "area.shp"
     path.write_bytes(bytes.fromhex("0000270a") + b"\0" * 24 + bytes.fromhex("e8030000"))
-    with pytest.raises(AoiError, match="area.shp is not text.*ogr2ogr"):
+    with pytest.raises(AoiError, match=r"area\.shp is not text.*ogr2ogr"):
         read_aoi(path)
 
 
