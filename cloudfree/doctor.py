@@ -159,7 +159,9 @@ def _look_at_gpu(number: int) -> Finding:
 def _look_at_memory() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     try:
-        from distributed.system import MEMORY_LIMIT as most  # noqa: N811  # knows of containers
+        from distributed import system
+
+        most = system.MEMORY_LIMIT  # knows of containers
     except Exception:  # whatever dask raises on loading: told among the versions
         most = memory.total
     free = min(memory.available, most)

@@ -11,11 +11,14 @@ import difflib
 import tomllib
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from cloudfree.errors import SettingsError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 _LARGEST = 1e9
 """No setting is larger; NaN and infinity are none either."""
 
@@ -33,7 +36,7 @@ def build(cls: type[T], table: dict[str, Any], where: str) -> T:
     another type. ``where`` names the source in messages.
     """
     hints = get_type_hints(cls)
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # T is always a dataclass
+    fields = dataclasses.fields(cls)
     names = [item.name for item in fields]
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -54,8 +57,8 @@ def build(cls: type[T], table: dict[str, Any], where: str) -> T:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, UnionType):  # of the form "X | None"; TOML has no None
         hint = next(part for part in get_args(hint) if part is not NoneType)
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return build(hint, value, where)  # type: ignore[arg-type]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return build(hint, value, where)
     if getattr(hint, "__origin__", None) is dict and isinstance(value, dict):
         return {
             key: _convert(hint.__args__[1], item, f"{where}.{key}") for key, item in value.items()
