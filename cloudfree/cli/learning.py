@@ -214,6 +214,52 @@ def bundle_command(
     click.echo(f"{out}: use it with --model {out}")
 
 
+PACK_EXAMPLES = """
+\b
+Example:
+  cloudfree pack --data sen12 --data patches --clouds clouds --out pairs.zip
+  cloudfree train pipelines/train_sar2opt.toml --data pairs.zip
+"""
+
+
+@main.command("pack", epilog=PACK_EXAMPLES)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    multiple=True,
+    help="Folder of pairs, or one that holds train and val; may be given several times.",
+)
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path),
+    help="TOML of the training, for its [channels]; red, green, blue and one channel of radar.",
+)
+@click.option("--clouds", type=click.Path(path_type=Path), help="Real cloudy/clear pairs.")
+@click.option(
+    "--quality", type=click.IntRange(1, 100), default=80, show_default=True, help="Of WebP."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+def pack_command(
+    data: tuple[Path, ...],
+    settings_file: Path | None,
+    clouds: Path | None,
+    quality: int,
+    out: Path,
+) -> None:
+    """Pack training pairs and clouds into one small file, to train elsewhere."""
+    with needs_training_extra():
+        from cloudfree.train.pack import write_pack
+        from cloudfree.train.settings import TrainSettings
+    from cloudfree.tables import read_toml
+
+    tables = read_toml(settings_file) if settings_file else {}
+    channels = build(TrainSettings, tables, str(settings_file)).channels
+    size = write_pack(out, data, channels, clouds=clouds, quality=quality)
+    click.echo(f"{out}: {size / 2**20:.1f} MiB; train on it with --data {out}")
+
+
 @main.command("train", add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def train_command(arguments: tuple[str, ...]) -> None:

@@ -33,9 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("settings", type=Path, help="TOML of the training")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="hold train and val")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="folders that hold train and val; packs"
+    )
     parser.add_argument("--out", type=Path, help="folder of the training; goes on from there")
-    parser.add_argument("--clouds", type=Path, help="real cloudy/clear pairs to clip clouds from")
+    parser.add_argument("--clouds", type=Path, help="real cloudy/clear pairs, or a pack of them")
     parser.add_argument("--translator", type=Path, nargs="*", default=[], help="GAN1 weights")
     parser.add_argument("--start", type=Path, help="weights that a new training begins with")
     parser.add_argument("--folds", type=int, help="split the scenes into so many folds")
@@ -44,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--devices", type=int, default=1, help="GPUs, or processes on a CPU, that share a batch"
     )
+    parser.add_argument(
+        "--readers", type=int, default=0, help="processes that draw batches ahead, for a GPU"
+    )
+    parser.add_argument("--minutes", type=float, help="stop then; the same command goes on")
     parser.add_argument("--threads", type=int, help="of the processor, for torch")
     parser.add_argument("-q", "--quiet", action="store_true", help="log errors only")
     chosen = parser.parse_args(arguments)
@@ -63,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out.mkdir(parents=True, exist_ok=True)
         fabric = Fabric(accelerator="auto", devices=chosen.devices)
         fabric.launch()
+        torch.backends.cudnn.benchmark = True  # the shapes of a training never change
         if fabric.is_global_zero:
             level = logging.ERROR if chosen.quiet else logging.INFO
             logging.getLogger("cloudfree").setLevel(level)
@@ -75,9 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             translators=chosen.translator,
             start=chosen.start,
             fabric=fabric,
+            readers=chosen.readers,
         )
         write_baselines(trainer)
-        trainer.run()
+        trainer.run(minutes=chosen.minutes)
     except RequestError as error:
         sys.stderr.write(f"cloudfree: {error}\n")
         return 2

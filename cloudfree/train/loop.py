@@ -10,7 +10,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from lightning.fabric import Fabric
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from cloudfree.errors import RequestError
 from cloudfree.gan import Discriminator, init_weights
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 NORM_STEP = 1 << 40
 """Batches for batch-norm statistics are numbered from here: never those of the training."""
 SHEET_ROWS = 8
+READ_AHEAD = 4
+"""Batches that each reader holds ready."""
 
 
 @dataclass
@@ -52,6 +55,8 @@ class Trainer:
     known_windows: Sequence[Window] = ()
     """Some of the training, under other skies: their scores show what does not carry over."""
     fabric: Fabric = field(default_factory=lambda: Fabric(accelerator="auto", devices=1))
+    readers: int = 0
+    """Processes that draw batches ahead; 0 draws each when it is needed, in this one."""
     step: int = 0
     best: float = float("-inf")
 
@@ -80,8 +85,11 @@ class Trainer:
         if (self.folder / "last.pt").exists():
             self.load()
 
-    def run(self, until: int | None = None) -> None:
-        """Train up to the settings' number of steps, or to ``until``."""
+    def run(self, until: int | None = None, minutes: float | None = None) -> None:
+        """Train up to the settings' number of steps, or to ``until``.
+
+        After ``minutes`` it stops as if that step had been ``until``: validated, kept and saved.
+        """
         log_settings, steps = self.settings.log, self.settings.optimiser.steps
         board = open_board(self.folder, self.step) if log_settings.tensorboard else None
         curve = Curve(self.folder / "curve.csv", keep_until=self.step, board=board)
@@ -90,11 +98,14 @@ class Trainer:
         if self.step == 0 and self.fabric.is_global_zero:
             self.show_batch()
         began, first = time.monotonic(), self.step
-        while self.step < last_step:
-            batch = self.draw(self.step)
+        for batch in self.draw_ahead(last_step):
             losses = self.train_step(batch)
             self.step += 1
+            spent = (time.monotonic() - began) / 60
+            is_last = self.step == last_step or self._is_over(spent, minutes)
             if not self.fabric.is_global_zero:
+                if is_last:
+                    break
                 continue
             if self.step % log_settings.curve_every == 0:
                 curve.add(self.step, {name: float(value) for name, value in losses.items()})
@@ -105,18 +116,49 @@ class Trainer:
                     ", ".join(f"{name} {float(value):.3f}" for name, value in losses.items()),
                     pace * self.settings.optimiser.batch, (steps - self.step) / pace / 60,
                 )  # fmt: skip
-            if self.step % log_settings.score_every == 0 or self.step == steps:
+            stopped = is_last and self.step < last_step
+            if self.step % log_settings.score_every == 0 or self.step == steps or stopped:
                 self.validate(scores)
-            if self.step % log_settings.save_every == 0 or self.step == last_step:
+            if self.step % log_settings.save_every == 0 or is_last:
                 self.save()
+            if is_last:
+                break
         self.fabric.barrier()
 
+    def _is_over(self, spent_min: float, minutes: float | None) -> bool:
+        """Return True, on all devices alike, where the time is up on the first."""
+        if minutes is None:
+            return False
+        if self.fabric.world_size == 1:
+            return spent_min >= minutes
+        return bool(self.fabric.broadcast(spent_min >= minutes))
+
+    def draw_ahead(self, last_step: int) -> Iterator[Batch]:
+        """Yield this device's share of the batches from the present step on, in order."""
+        if not self.readers:
+            yield from (self.draw(step) for step in range(self.step, last_step))
+            return
+        is_cuda = self.fabric.device.type == "cuda"
+        loader = DataLoader(
+            _Numbered(self._draw_here),
+            batch_size=None,
+            sampler=range(self.step, last_step),
+            num_workers=self.readers,
+            prefetch_factor=READ_AHEAD,
+            pin_memory=is_cuda,
+        )
+        for batch in loader:
+            yield batch.to(self.fabric.device)
+
     def draw(self, step: int) -> Batch:
-        """Return this device's share of training batch number ``step``."""
+        """Return this device's share of training batch number ``step``, on the device."""
+        return self._draw_here(step).to(self.fabric.device)
+
+    def _draw_here(self, step: int) -> Batch:
         optimiser, devices = self.settings.optimiser, self.fabric.world_size
         number = step * devices + self.fabric.global_rank
         size = optimiser.batch // devices
-        return self.source.draw(size, seed=optimiser.seed, step=number).to(self.fabric.device)
+        return self.source.draw(size, seed=optimiser.seed, step=number)
 
     def show_batch(self) -> None:
         """Write the first batch as a sheet, to be looked at: radar, cloudy, mask, truth."""
@@ -291,6 +333,16 @@ class Trainer:
             "generator_adam": self.generator_adam,
             "discriminator_adam": self.discriminator_adam,
         }
+
+
+class _Numbered(Dataset[Batch]):
+    """Batches by their number, as a loader's processes ask for them."""
+
+    def __init__(self, draw: Callable[[int], Batch]) -> None:
+        self._draw = draw
+
+    def __getitem__(self, number: int) -> Batch:
+        return self._draw(number)
 
 
 def has_bf16(device: str) -> bool:

@@ -14,7 +14,9 @@ import torch
 from lightning.fabric import Fabric
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn import functional
 
+from cloudfree.clouds import Cloud
 from cloudfree.contract import Channels
 from cloudfree.errors import RequestError
 from cloudfree.tables import build
@@ -22,6 +24,7 @@ from cloudfree.train.baselines import ColourRegression, fill_without_network, me
 from cloudfree.train.batches import PatchSource
 from cloudfree.train.loop import Trainer
 from cloudfree.train.networks import build_network
+from cloudfree.train.pack import read_pack, read_packed_clouds
 from cloudfree.train.pairs import Half, Pair, check_leakage, cut_windows, split_folds
 from cloudfree.train.readers import read_clouds, read_pairs
 from cloudfree.train.scoring import Scores, Window, join, make_windows, score
@@ -31,6 +34,8 @@ log = logging.getLogger(__name__)
 
 KNOWN_PAIRS, KNOWN_WINDOWS = 24, 48
 """How much of the training is scored beside the validation."""
+SIDES = 8
+"""Generators take pictures whose sides are multiples of this."""
 REFERENCE = "reference.json"
 """What needs no network, fitted on the training; goes into a bundle."""
 BASELINE_BATCHES = 40
@@ -46,7 +51,7 @@ class Translator:
 
 
 def read_split(folders: Sequence[Path], settings: TrainSettings) -> tuple[list[Pair], list[Pair]]:
-    """Return training and validation pairs of data folders that hold ``train`` and ``val``.
+    """Return training and validation pairs of packs and of folders with ``train`` and ``val``.
 
     Raises LeakageError when a scene is in both, RequestError where a folder has no ``train``.
     """
@@ -54,6 +59,11 @@ def read_split(folders: Sequence[Path], settings: TrainSettings) -> tuple[list[P
     validation: list[Pair] = []
     read = partial(read_pairs, channels=settings.channels, on_problem=settings.patches.on_problem)
     for folder in folders:
+        if folder.is_file():
+            packed = read_pack(folder, settings.channels)
+            training += packed["train"]
+            validation += packed["val"]
+            continue
         if not (folder / "train").is_dir():
             raise RequestError(f"no folder train in {folder}. Give folders with train (and val).")
         training += read(folder / "train")[0]
@@ -76,33 +86,42 @@ def prepare(
     translators: Sequence[Path] = (),
     start: Path | None = None,
     fabric: Fabric | None = None,
+    readers: int = 0,
 ) -> Trainer:
     """Return a trainer, at the step that ``out`` holds.
 
     A training that is new begins with the weights in ``start``, if given. It trains on one device,
-    the best there is, unless ``fabric`` has others.
+    the best there is, unless ``fabric`` has others. ``readers`` processes draw its batches ahead.
     """
     training, validation = read_split(folders, settings)
     validation = cut_windows(validation, 256)
-    library = read_clouds(clouds, settings.channels.bands) if clouds else []
+    library = _read_library(clouds, settings) if clouds else []
     sky = settings.clouds if settings.task == "cloud_removal" else None
     shares = settings.patches
     if sky is not None and shares.grey_share == 0:
         training = [pair for pair in training if pair.has_colour]
     coloured = [pair for pair in training if pair.has_colour]
     known = cut_windows(coloured[:: max(1, len(coloured) // KNOWN_PAIRS)], 256)[:KNOWN_WINDOWS]
+    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    device = fabric.device
     translated = None
     if sky is not None and "translated" in settings.generator.inputs:
-        ready = [load_translator(path, settings.channels) for path in translators]
+        ready = [load_translator(path, settings.channels, device) for path in translators]
         translated = translate_unseen([*training, *validation, *known], ready)
     source = PatchSource(training, shares, translated=translated, clouds=sky, library=library)
     windows = make_windows(validation, clouds=sky, library=library, translated=translated)
     known_windows = make_windows(known, clouds=sky, library=library, translated=translated, seed=1)
-    fabric = fabric or Fabric(accelerator="auto", devices=1)
-    trainer = Trainer(settings, source, windows, out, known_windows, fabric)
+    trainer = Trainer(settings, source, windows, out, known_windows, fabric, readers)
     if start is not None and trainer.step == 0:
         trainer.start_from(start)
     return trainer
+
+
+def _read_library(clouds: Path, settings: TrainSettings) -> list[Cloud]:
+    """Return the clouds of a pack or a folder."""
+    if clouds.is_file():
+        return read_packed_clouds(clouds)
+    return read_clouds(clouds, settings.channels.bands)
 
 
 def write_baselines(trainer: Trainer) -> None:
@@ -123,8 +142,10 @@ def write_baselines(trainer: Trainer) -> None:
     (out / "baselines.json").write_text(json.dumps(baselines, indent=1), encoding="utf-8")
 
 
-def load_translator(path: Path, channels: Channels) -> Translator:
-    """Return a GAN1 that a training kept (``best.safetensors``), in eval mode.
+def load_translator(
+    path: Path, channels: Channels, device: torch.device | None = None
+) -> Translator:
+    """Return a GAN1 that a training kept (``best.safetensors``), in eval mode, on a device.
 
     RequestError unless it is of these channels.
     """
@@ -139,7 +160,7 @@ def load_translator(path: Path, channels: Channels) -> Translator:
         )
     network = build_network(settings)
     network.load_state_dict(weights)
-    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Translator(network=network, scenes=frozenset(json.loads(facts["scenes"])))
 
 
@@ -160,7 +181,11 @@ def translate_unseen(pairs: Sequence[Pair], translators: Sequence[Translator]) -
             )
         chosen = max(fair, key=lambda known: len(known.scenes))
         radar = torch.from_numpy(pair.radar.astype(np.float32))[None]
-        pictures[pair.name] = chosen.network(radar)[0].numpy().astype(np.float16)
+        height, width = radar.shape[2:]
+        whole = functional.pad(radar, (0, -width % SIDES, 0, -height % SIDES), mode="replicate")
+        device = next(chosen.network.parameters()).device
+        picture: Tensor = chosen.network(whole.to(device))[0, :, :height, :width]
+        pictures[pair.name] = picture.cpu().numpy().astype(np.float16)
     return pictures
 
 
