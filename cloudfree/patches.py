@@ -14,9 +14,8 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from cloudfree.bundle import open_bundle
-from cloudfree.contract import POLARIZATIONS, Contract
-from cloudfree.errors import (
+from cloudfree.core.contract import POLARIZATIONS, Contract
+from cloudfree.core.errors import (
     AoiError,
     NoSceneError,
     OutputError,
@@ -26,17 +25,19 @@ from cloudfree.errors import (
     StoreError,
     UnreachableError,
 )
-from cloudfree.grid import GridPlan
-from cloudfree.masks import reach_px
-from cloudfree.measure import measure_pair, settle_offsets
-from cloudfree.observe import observe
-from cloudfree.planning import Plan, Request, make_plan
-from cloudfree.progress import Advance, Progress
-from cloudfree.remote import Fetcher
-from cloudfree.restoration import Observation, PairModel, cut_windows
-from cloudfree.scenes import Step
-from cloudfree.timing import Stopwatch
-from cloudfree.types import Float32Array, Masks, Model
+from cloudfree.core.progress import Advance, Progress
+from cloudfree.core.timing import Stopwatch
+from cloudfree.core.types import Float32Array, Masks, Model
+from cloudfree.geometry.grid import GridPlan
+from cloudfree.pixels.masks import reach_px
+from cloudfree.pixels.observation import Observation
+from cloudfree.pixels.observe import observe
+from cloudfree.pixels.remote import Fetcher
+from cloudfree.planning.plan import Plan, Request, make_plan
+from cloudfree.restoration.bundle import open_bundle
+from cloudfree.restoration.restore import PairModel, cut_windows
+from cloudfree.scenes.scene import Step
+from cloudfree.walk.measure import measure_pair, settle_offsets
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import distance_transform_edt
 
-from cloudfree.bands import choose_shown
-from cloudfree.blend import NODATA, NOT_RESTORED, RECONSTRUCTED, SEEN
-from cloudfree.types import AnyArray, Float32Array
+from cloudfree.core.bands import choose_shown
+from cloudfree.core.source import NODATA, NOT_RESTORED, RECONSTRUCTED, SEEN
+from cloudfree.core.types import AnyArray, Float32Array
 
 SEEN_COLOUR, MADE_COLOUR, TRUTH_COLOUR = "#c9a227", "#2678b2", "#55585c"
 _SOURCES = {

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cloudfree.report import Look, picture_px
-from cloudfree.tally import count_pixels
+from cloudfree.product.pixel_counts import count_pixels
+from cloudfree.product.report import Look, picture_px
 
 BANDS = ("B04", "B03", "B02")
 _START = dt.datetime(2024, 1, 3, 10, 20, tzinfo=dt.UTC)

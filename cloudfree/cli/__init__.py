@@ -15,7 +15,7 @@ import click
 from cloudfree.cli import completion, doctor, learning, walk, watch
 from cloudfree.cli.group import main
 from cloudfree.cli.logs import say
-from cloudfree.errors import CloudfreeError, RequestError, StoreError
+from cloudfree.core.errors import CloudfreeError, RequestError, StoreError
 
 __all__ = ["completion", "doctor", "entry", "learning", "main", "walk", "watch"]
 

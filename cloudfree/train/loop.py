@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from cloudfree.errors import RequestError
+from cloudfree.core.errors import RequestError
 from cloudfree.gan import Discriminator, init_weights
 from cloudfree.gan.removal import count_inputs
 from cloudfree.train.averaging import AveragedGenerator

@@ -15,9 +15,9 @@ from lightning.fabric import Fabric
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from cloudfree.contract import Channels
-from cloudfree.errors import RequestError
-from cloudfree.tables import build
+from cloudfree.core.contract import Channels
+from cloudfree.core.errors import RequestError
+from cloudfree.core.tables import build
 from cloudfree.train.baselines import ColourRegression, fill_without_network, mean_colour
 from cloudfree.train.batches import PatchSource
 from cloudfree.train.loop import Trainer

@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from cloudfree.errors import BundleError, SettingsError
-from cloudfree.tables import build
+from cloudfree.core.errors import BundleError, SettingsError
+from cloudfree.core.tables import build
 from cloudfree.train.prepare import REFERENCE
 from cloudfree.train.settings import GeneratorSettings, TrainSettings
 

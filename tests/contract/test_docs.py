@@ -14,12 +14,12 @@ import pytest
 
 import cloudfree
 from cloudfree.cli import main
-from cloudfree.config import RunSettings
-from cloudfree.layers import LAYERS, UNCERTAINTY, Layer
-from cloudfree.provenance import RUN
-from cloudfree.storage import open_storage
-from cloudfree.store import CUBE, create_cube
-from cloudfree.tables import build
+from cloudfree.core.config import RunSettings
+from cloudfree.core.tables import build
+from cloudfree.product.layers import LAYERS, UNCERTAINTY, Layer
+from cloudfree.product.provenance import RUN
+from cloudfree.product.store import CUBE, create_cube
+from cloudfree.storage.outputs import open_storage
 from cloudfree.train.__main__ import main as train
 from cloudfree.train.settings import TrainSettings
 from tests.cubes import make_grid, make_step

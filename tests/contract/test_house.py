@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudfree.bundle import GOLDEN_TOLERANCE, built_in, check_golden, open_bundle
-from cloudfree.config import RunSettings
-from cloudfree.tables import build
+from cloudfree.core.config import RunSettings
+from cloudfree.core.tables import build
+from cloudfree.restoration.bundle import GOLDEN_TOLERANCE, built_in, check_golden, open_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,12 +43,23 @@ def test_floors_hold() -> None:
 
 def test_gpu_machines_need_no_geospatial_library() -> None:
     code = """
-import sys
+import importlib, pkgutil, sys
 for name in ("affine", "odc", "pyproj", "pystac", "rasterio", "shapely", "stackstac", "dask",
-             "zarr", "scipy", "distributed"):
+             "zarr", "distributed"):
     sys.modules[name] = None
-import cloudfree, cloudfree.restoration, cloudfree.gan, cloudfree.train
+import cloudfree, cloudfree.gan, cloudfree.restoration, cloudfree.train
+for module in pkgutil.iter_modules(cloudfree.restoration.__path__, "cloudfree.restoration."):
+    importlib.import_module(module.name)
 """
+    run_alone(code)
+
+
+def test_windows_go_through_a_model_without_scipy() -> None:
+    code = "import sys; sys.modules['scipy'] = None; import cloudfree.restoration.restore"
+    run_alone(code + ", cloudfree.gan, cloudfree.train")
+
+
+def run_alone(code: str) -> None:
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )

@@ -22,8 +22,8 @@ import shapely
 import xarray as xr
 from rio_cogeo.cogeo import cog_validate
 
-from cloudfree.contract import Channels
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.core.contract import Channels
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.gans import write_tiny_gans
 from tests.integration.products import (
     assert_same_pixels,

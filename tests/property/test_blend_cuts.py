@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudfree.blend import REACH_PX, composite
-from cloudfree.types import Masks
+from cloudfree.core.types import Masks
+from cloudfree.restoration.rims import REACH_PX, composite
 
 HEIGHT, WIDTH = 330, 350
 ORIGIN = (-40_007, 51_013)
