@@ -105,7 +105,7 @@ def open_cube(out: str | Path) -> xr.Dataset:
 
     ``out`` is what ``run`` was given, a folder or a URL. ``reflectance`` is decoded: 1 for a white
     surface, NaN for nodata. Dask's chunks are the shards of the cube. OutputError where there is no
-    cube, StoreError where the place fails.
+    cube, StoreError where the output fails.
     """
     storage = open_storage(out)
     try:

@@ -199,7 +199,7 @@ def _look_at_models() -> Iterator[Finding]:
 
 
 def _look_at_extras() -> Iterator[Finding]:
-    """Look which optional packages are there, by what the package says of itself."""
+    """StepPictures which optional packages are there, by what the package says of itself."""
     wanted: dict[str, list[str]] = {}
     for requirement in metadata.requires("cloudfree") or ():
         found = re.match(r"([\w.-]+).*;\s*extra\s*==\s*['\"](\w+)['\"]", requirement)

@@ -29,7 +29,7 @@ from cloudfree.pixels.observation import Observation
 from cloudfree.pixels.radiometry import known_pixels
 from cloudfree.restoration.bundle import open_bundle
 from cloudfree.restoration.restore import restore_windows
-from cloudfree.restoration.rims import REACH_PX, composite
+from cloudfree.restoration.rims import REACH_PX, fit_rims
 from cloudfree.walk.measure import PairStatistics, learn_pair, spread_starts
 
 _device = threading.Lock()
@@ -272,7 +272,7 @@ def _restore_block(
     low, high = (
         np.array(limit, np.float32)[:, None, None] for limit in (stretch.low, stretch.high)
     )
-    done = composite(
+    done = fit_rims(
         observation.reflectance,
         observation.masks,
         candidate=candidate,

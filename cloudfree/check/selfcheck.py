@@ -37,7 +37,7 @@ from cloudfree.restoration.smoothing import local_mean
 from cloudfree.synthetic.clouds import CLEAR_THICKNESS, draw_cloud
 from cloudfree.walk.chunk import choose, restore
 from cloudfree.walk.chunk_pixels import compose, core_signs
-from cloudfree.walk.run_facts import Work, core_of
+from cloudfree.walk.run_facts import RunFacts, core_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,29 +58,29 @@ Found = tuple[PlaceCheck | None, dict[str, int]]
 
 
 def check_itself(
-    work: Work, client: Client, progress: Progress
+    facts: RunFacts, client: Client, progress: Progress
 ) -> tuple[Check | None, Counter[str]]:
     """Return how wrong a run's own pixels are, and how often servers were asked again.
 
     One Dask job a place, where an accelerator is if any is used. None where the settings want no
     check. Places that cannot be read are left out with a warning.
     """
-    settings, retries = work.settings.selfcheck, Counter[str]()
+    settings, retries = facts.settings.selfcheck, Counter[str]()
     if not settings.places:
         return None, retries
     clock = Stopwatch()
     with clock.row("selfcheck"):
-        blocks = _look(work, client, progress)
-        pixels = len(work.steps) * sum(chunk.pixels for chunk in work.plan.chunks())
+        blocks = _look(facts, client, progress)
+        pixels = len(facts.steps) * sum(chunk.pixels for chunk in facts.plan.chunks())
         places = choose_places(blocks, settings.places_of(pixels), settings.seed)
         found: dict[int, PlaceCheck] = {}
 
         def submit(
             index: int, workers: Workers
         ) -> Future[tuple[PlaceCheck | None, dict[str, int]]]:
-            on_gpu = work.settings.engine.gpu != "off" and workers.gpus > 0
+            on_gpu = facts.settings.engine.gpu != "off" and workers.gpus > 0
             where = {"resources": {GPU: 1}} if on_gpu else {}
-            return client.submit(_check, work, places[index], pure=False, **where)
+            return client.submit(_check, facts, places[index], pure=False, **where)
 
         with progress.track("self-check", len(places), "places") as advance:
             for index, (one, asked_again) in run_all(client, range(len(places)), submit):
@@ -89,21 +89,21 @@ def check_itself(
                 retries.update(asked_again)
                 advance(1)
     checks = [found[index] for index in sorted(found)]
-    check = summarise(checks, seed=settings.seed, uncertain=work.settings.uncertainty.write)
+    check = summarise(checks, seed=settings.seed, uncertain=facts.settings.uncertainty.write)
     logger.info("selfcheck: %d places, %d pixels", len(checks), check.figures["pixels"])
     check.figures["seconds"] = round(clock.seconds["selfcheck"], 1)
     return check, retries
 
 
-def _look(work: Work, client: Client, progress: Progress) -> dict[int, Blocks]:
+def _look(facts: RunFacts, client: Client, progress: Progress) -> dict[int, Blocks]:
     """Return how much some steps show of each place; as many steps as places are wanted."""
-    settings = work.settings.selfcheck
-    drawn = np.random.default_rng(settings.seed).permutation(len(work.steps))
+    settings = facts.settings.selfcheck
+    drawn = np.random.default_rng(settings.seed).permutation(len(facts.steps))
     chosen = sorted(drawn[: settings.places].tolist())
     blocks: dict[int, Blocks] = {}
 
     def submit(step: int, _: Workers) -> Future[Blocks]:
-        return client.submit(_look_at, work, step, pure=False)
+        return client.submit(_look_at, facts, step, pure=False)
 
     with progress.track("look for ground", len(chosen), "datatakes") as advance:
         for step, one in run_all(client, chosen, submit):
@@ -112,45 +112,45 @@ def _look(work: Work, client: Client, progress: Progress) -> dict[int, Blocks]:
     return {step: blocks[step] for step in chosen}
 
 
-def _look_at(work: Work, step: int) -> Blocks:
-    fetcher = Fetcher(work.settings.cube, work.signer)
+def _look_at(facts: RunFacts, step: int) -> Blocks:
+    fetcher = Fetcher(facts.settings.cube, facts.signer)
     try:
-        seen, hidden, inside = look(work.steps[step], work.plan, work.settings, fetcher)
+        seen, hidden, inside = look(facts.steps[step], facts.plan, facts.settings, fetcher)
     except ReadError as error:
         logger.warning("the self-check leaves out a datatake: %s", error)
         seen = hidden = inside = np.zeros((1, 1), bool)
-    return count_blocks(seen & inside, hidden & inside, work.plan.geobox.shape.yx)
+    return count_blocks(seen & inside, hidden & inside, facts.plan.geobox.shape.yx)
 
 
-def _check(work: Work, place: Place) -> Found:
-    fetcher = Fetcher(work.settings.cube, work.signer)
+def _check(facts: RunFacts, place: Place) -> Found:
+    fetcher = Fetcher(facts.settings.cube, facts.signer)
     try:
-        return check_place(work, read_shared(work.model), place, fetcher), fetcher.retries
+        return check_place(facts, read_shared(facts.model), place, fetcher), fetcher.retries
     except ReadError as error:
         logger.warning("the self-check leaves out a place: %s", error)
         return None, fetcher.retries
 
 
-def check_place(work: Work, model: Model, place: Place, fetcher: Fetcher) -> PlaceCheck | None:
+def check_place(facts: RunFacts, model: Model, place: Place, fetcher: Fetcher) -> PlaceCheck | None:
     """Return what hiding and restoring the pixels of a place comes to; None for too few pixels."""
-    chunk = _place_chunk(work.plan, place.at)
-    truth = _observe(work, place.step, work.plan.haloed(chunk), fetcher)
-    hidden, clouded = _lay_cloud(work, place, chunk, truth, fetcher)
-    core = core_of(work, chunk)
-    wanted = hidden[core] & truth.has_radar[core] & pixels_inside(work.plan.area, chunk.geobox)
+    chunk = _place_chunk(facts.plan, place.at)
+    truth = _observe(facts, place.step, facts.plan.haloed(chunk), fetcher)
+    hidden, clouded = _lay_cloud(facts, place, chunk, truth, fetcher)
+    core = core_of(facts, chunk)
+    wanted = hidden[core] & truth.has_radar[core] & pixels_inside(facts.plan.area, chunk.geobox)
     if np.count_nonzero(wanted) < _FEWEST_PIXELS:
         return None
-    made, signs = _restore(work, model, place.step, chunk, clouded, wanted)
+    made, signs = _restore(facts, model, place.step, chunk, clouded, wanted)
     wanted &= made.any(axis=0)
     if not wanted.any():
         return None  # no model of a pair of scenes reaches here
     pictures = {model.contract.name: made}
     if model.contract.name != BASELINE:
         local = _FittedHere(model=Baseline(contract=open_bundle(BASELINE).contract))
-        pictures[BASELINE], _ = _restore(work, local, place.step, chunk, clouded, wanted)
-    pictures[INPAINTING] = _spread_seen(clouded, work.plan.haloed(chunk))[:, *core]
+        pictures[BASELINE], _ = _restore(facts, local, place.step, chunk, clouded, wanted)
+    pictures[INPAINTING] = _spread_seen(clouded, facts.plan.haloed(chunk))[:, *core]
     actual = truth.reflectance[:, *core]
-    bands = work.settings.grid.bands
+    bands = facts.settings.grid.bands
     rng = np.random.default_rng(place.seed)
     sample = np.flatnonzero(wanted)
     sample = np.sort(rng.choice(sample, min(_SAMPLE, len(sample)), replace=False))
@@ -172,12 +172,12 @@ def _place_chunk(plan: GridPlan, at: tuple[int, int]) -> Chunk:
     return Chunk(row=at[0], col=at[1], y=y, x=x, geobox=plan.geobox[y, x])
 
 
-def _observe(work: Work, step: int, geobox: GeoBox, fetcher: Fetcher) -> Observation:
-    return observe(work.steps[step], geobox, work.settings, fetcher, Stopwatch())[0]
+def _observe(facts: RunFacts, step: int, geobox: GeoBox, fetcher: Fetcher) -> Observation:
+    return observe(facts.steps[step], geobox, facts.settings, fetcher, Stopwatch())[0]
 
 
 def _lay_cloud(
-    work: Work, place: Place, chunk: Chunk, truth: Observation, fetcher: Fetcher
+    facts: RunFacts, place: Place, chunk: Chunk, truth: Observation, fetcher: Fetcher
 ) -> tuple[BoolArray, Observation]:
     """Return (y, x) which seen pixels a cloud hides, and what would be observed then."""
     shape = truth.masks.seen.shape
@@ -186,10 +186,10 @@ def _lay_cloud(
         over = cloud.thickness > np.quantile(cloud.thickness, 1 - _DRAWN_COVER)
         colours = cloud.texture_dn
     else:
-        donor = _place_chunk(work.plan, place.cloud_from).geobox
-        halo = work.plan.halo_px
+        donor = _place_chunk(facts.plan, place.cloud_from).geobox
+        halo = facts.plan.halo_px
         geobox = GeoBox(chunk.geobox.shape, donor.affine, donor.crs).pad(halo, halo)
-        other = _observe(work, place.step, geobox, fetcher)
+        other = _observe(facts, place.step, geobox, fetcher)
         axes = MIRRORS[place.mirror]
         over = np.flip(other.masks.made, axes)
         colours = move_cloud(
@@ -222,7 +222,7 @@ def move_cloud(
 
 
 def _restore(
-    work: Work,
+    facts: RunFacts,
     model: Model,
     step: int,
     chunk: Chunk,
@@ -230,15 +230,15 @@ def _restore(
     wanted: BoolArray,
 ) -> tuple[AnyArray, Float32Array]:
     """Return a core's made pixels (band, y, x), 0 elsewhere, and its signs of doubt."""
-    with_signs = work.settings.uncertainty.write
+    with_signs = facts.settings.uncertainty.write
     # half of the windows that a chunk would take; the rest only refines how far seams are fitted
-    choice = choose(work, model.contract, chunk, clouded.masks.made, wanted, reach_px=0)
-    candidate = restore(work, model, step, clouded, choice, with_signs=with_signs)
-    done = compose(work, step, chunk, clouded, candidate)
+    choice = choose(facts, model.contract, chunk, clouded.masks.made, wanted, reach_px=0)
+    candidate = restore(facts, model, step, clouded, choice, with_signs=with_signs)
+    done = compose(facts, step, chunk, clouded, candidate)
     made = np.where(done.source == RECONSTRUCTED, done.reflectance, np.uint16(0))
     if not with_signs:
         return made, np.zeros((0, *wanted.shape), np.float32)
-    return made, core_signs(work, chunk, clouded, candidate)
+    return made, core_signs(facts, chunk, clouded, candidate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

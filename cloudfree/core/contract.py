@@ -81,7 +81,7 @@ class RemovalContract(GeneratorContract):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceContract:
+class BarsContract:
     """What needs no network, fitted on the same training: the bar in evaluations."""
 
     mean_colour: tuple[float, ...]
@@ -134,7 +134,7 @@ class Contract(Channels):
     """GAN1 of network ``gan``; without it GAN2 sees the radar alone."""
     cloud_removal: RemovalContract | None = None
     """GAN2 of network ``gan``."""
-    reference: ReferenceContract | None = None
+    bars: BarsContract | None = None
     """For evaluations; a run does not use it."""
     weights: tuple[Weights, ...] = ()
     """Files of weights; none for a model without."""

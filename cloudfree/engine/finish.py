@@ -15,7 +15,7 @@ from cloudfree.check.figures import warn
 from cloudfree.cluster import Workers, run_all
 from cloudfree.core.progress import Progress
 from cloudfree.core.timing import Stopwatch, peak_memory_bytes
-from cloudfree.engine.step_pictures import Small, look_at_steps, stretch
+from cloudfree.engine.step_pictures import Small, picture_steps, stretch
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Plan
 from cloudfree.product import provenance, report
@@ -26,14 +26,14 @@ from cloudfree.product.overviews import OverviewJob, overview_jobs, write_overvi
 from cloudfree.product.report_page import make_report
 from cloudfree.storage.ledger import Totals
 from cloudfree.storage.outputs import checksum, to_json
-from cloudfree.walk.run_facts import Work
+from cloudfree.walk.run_facts import RunFacts
 
 logger = logging.getLogger(__name__)
 
 
 def finish(
     plan: Plan,
-    work: Work,
+    facts: RunFacts,
     state: dict[str, Any],
     totals: Totals,
     client: Client,
@@ -47,9 +47,9 @@ def finish(
     names, fetcher = _step_names(plan), Fetcher(plan.settings.cube, plan.signer)
     shape = report.reduced_shape(plan.grid.geobox.shape.yx, report.picture_px(len(names)))
     with clock.row("overviews"):
-        _shrink(plan, work, client, progress)
+        _shrink(plan, facts, client, progress)
     with clock.row("store.export_cog"):
-        cogs = _export(plan, work, names, shape, client, progress)
+        cogs = _export(plan, facts, names, shape, client, progress)
     small = {name: cog.small for name, cog in cogs.items()}
     with clock.row("report.write"):
         products = [
@@ -59,28 +59,28 @@ def finish(
             )
             for name in names
         ]
-        looks = look_at_steps(work, names, products, client, fetcher, progress)
-        preview = report.draw_preview(looks)
-        work.storage.write("preview.png", preview)
+        pictures = picture_steps(facts, names, products, client, fetcher, progress)
+        preview = report.draw_preview(pictures)
+        facts.storage.write("preview.png", preview)
     asked_again = [state["retries"], totals.retries, fetcher.retries]
     summary = {**_summary(plan, state, totals, clock), "retries": _add(asked_again)}
     summary["cogs"] = [job.name for job in _cog_jobs(names, plan.layers)]
     files = {
         "preview.png": preview,
-        "report.html": make_report(looks, summary).encode(),
+        "report.html": make_report(pictures, summary).encode(),
         provenance.RUN: to_json(summary),
     }
     item = build_item(
         describe_product(plan),
         identifier=f"cloudfree-{state['key'][:12]}",
-        cogs=_cog_assets(plan, work, names, cogs),
+        cogs=_cog_assets(plan, facts, names, cogs),
         files={name: checksum(content) for name, content in files.items()},
         summary=summary,
     )
-    work.storage.write_json("item.json", item)
-    work.storage.write("report.html", files["report.html"])
-    work.storage.write(provenance.RUN, files[provenance.RUN])
-    logger.info("report.write: %s", work.storage.address)
+    facts.storage.write_json("item.json", item)
+    facts.storage.write("report.html", files["report.html"])
+    facts.storage.write(provenance.RUN, files[provenance.RUN])
+    logger.info("report.write: %s", facts.storage.address)
     return summary
 
 
@@ -113,15 +113,15 @@ def _step_names(plan: Plan) -> list[str]:
     ]
 
 
-def _shrink(plan: Plan, work: Work, client: Client, progress: Progress) -> None:
+def _shrink(plan: Plan, facts: RunFacts, client: Client, progress: Progress) -> None:
     """Write the cube's overviews, one after the other, each of the one above it."""
 
     def submit(job: OverviewJob, _: Workers) -> Future[None]:
-        return client.submit(write_overview, work.storage, job, pure=False)
+        return client.submit(write_overview, facts.storage, job, pure=False)
 
     levels = [
-        list(overview_jobs(work.plan, len(plan.steps), factor))
-        for factor in work.plan.overview_factors
+        list(overview_jobs(facts.plan, len(plan.steps), factor))
+        for factor in facts.plan.overview_factors
     ]
     with progress.track("overviews", sum(map(len, levels)), "shards") as advance:
         for jobs in levels:
@@ -155,7 +155,7 @@ def _cog_jobs(names: list[str], layers: tuple[Layer, ...]) -> list[_CogJob]:
 
 def _export(
     plan: Plan,
-    work: Work,
+    facts: RunFacts,
     names: list[str],
     shape: tuple[int, int],
     client: Client,
@@ -167,11 +167,11 @@ def _export(
     def submit(job: _CogJob, _: Workers) -> Future[Cog]:
         return client.submit(
             export_cog,
-            work.storage,
+            facts.storage,
             job.step,
             job.layer,
             job.name,
-            plan=work.plan,
+            plan=facts.plan,
             bands=plan.settings.grid.bands,
             time=plan.steps[job.step].time,
             shape=shape,
@@ -187,12 +187,12 @@ def _export(
 
 
 def _cog_assets(
-    plan: Plan, work: Work, names: list[str], cogs: Mapping[str, Cog]
+    plan: Plan, facts: RunFacts, names: list[str], cogs: Mapping[str, Cog]
 ) -> list[CogAsset]:
     assets = []
     for job in _cog_jobs(names, plan.layers):
         cog = cogs[job.name]
-        low, high = stretch(work, plan.steps[job.step])
+        low, high = stretch(facts, plan.steps[job.step])
         shown = tuple(zip(low.tolist(), high.tolist(), strict=True))
         if not job.layer.has_bands:
             shown = tuple((0.0, 1.0 if one is None else one.maximum) for one in cog.statistics)

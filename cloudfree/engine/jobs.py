@@ -15,7 +15,7 @@ from cloudfree.cluster.metrics import CHUNKS, DEVICE_SECONDS, PIXELS, RETRIES
 from cloudfree.core.errors import CloudfreeError
 from cloudfree.geometry.grid import Chunk
 from cloudfree.walk import chunk as rows
-from cloudfree.walk.run_facts import Candidate, ChunkRecord, Reading, Work, job_name
+from cloudfree.walk.run_facts import Candidate, ChunkRecord, Reading, RunFacts, job_name
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class Submit:
 
     client: Client
     """Of the run."""
-    work: str
-    """Name of the shared Work."""
+    facts: str
+    """Name of the shared RunFacts."""
     gpu: bool
     """Whether workers with the resource ``GPU`` restore what others read and write."""
 
@@ -59,7 +59,7 @@ class Submit:
         return self._submit(_write_alone, job, reading, candidate, **where)
 
     def _submit(self, function: Any, *arguments: Any, **where: Any) -> Future[Any]:
-        return self.client.submit(function, self.work, *arguments, pure=False, **where)
+        return self.client.submit(function, self.facts, *arguments, pure=False, **where)
 
 
 def _do(name: str, job: ChunkJob) -> ChunkRecord:
@@ -82,13 +82,13 @@ def _write_alone(
 
 def _read(name: str, job: ChunkJob) -> Reading | None:
     """Return what a chunk shows; None where the chunk is finished already."""
-    work: Work = read_shared(name)
-    if rows.read_record(work, job.step, job.chunk) is not None:
+    facts: RunFacts = read_shared(name)
+    if rows.read_record(facts, job.step, job.chunk) is not None:
         return None
     logger.debug("chunk %s begins", job.name)
     with _counted():
-        contract = read_shared(work.model).contract
-        reading = rows.read_chunk(work, contract, job.step, job.chunk)
+        contract = read_shared(facts.model).contract
+        reading = rows.read_chunk(facts, contract, job.step, job.chunk)
     for kind, count in reading.retries.items():
         RETRIES.labels(kind).inc(count)
     return reading
@@ -97,9 +97,9 @@ def _read(name: str, job: ChunkJob) -> Reading | None:
 def _restore(name: str, job: ChunkJob, reading: Reading | None) -> Candidate | None:
     if reading is None:
         return None
-    work: Work = read_shared(name)
+    facts: RunFacts = read_shared(name)
     with _counted():
-        candidate = rows.restore_reading(work, read_shared(work.model), job.step, reading)
+        candidate = rows.restore_reading(facts, read_shared(facts.model), job.step, reading)
     DEVICE_SECONDS.inc(candidate.seconds["restoration"])
     return candidate
 
@@ -107,13 +107,13 @@ def _restore(name: str, job: ChunkJob, reading: Reading | None) -> Candidate | N
 def _write(
     name: str, job: ChunkJob, reading: Reading | None, candidate: Candidate | None
 ) -> ChunkRecord:
-    work: Work = read_shared(name)
-    done = rows.read_record(work, job.step, job.chunk)
+    facts: RunFacts = read_shared(name)
+    done = rows.read_record(facts, job.step, job.chunk)
     if done is not None or reading is None or candidate is None:
         assert done is not None  # only a finished chunk is not read
         return done
     with _counted():
-        record = rows.write_chunk(work, job.step, job.chunk, reading, candidate)
+        record = rows.write_chunk(facts, job.step, job.chunk, reading, candidate)
     CHUNKS.labels("done").inc()
     PIXELS.inc(job.chunk.pixels)
     return record

@@ -33,10 +33,10 @@ from cloudfree.engine.prepare import (
     begin,
     check_room,
     describe_request,
-    make_work,
+    make_facts,
     measure_pairs,
     read_items,
-    resume_work,
+    resume_facts,
     settle,
 )
 from cloudfree.pixels.remote import Fetcher
@@ -47,7 +47,7 @@ from cloudfree.storage import lease, ledger
 from cloudfree.storage.lease import Lease
 from cloudfree.storage.ledger import Done, Ledger, Totals
 from cloudfree.storage.outputs import Storage
-from cloudfree.walk.run_facts import Work
+from cloudfree.walk.run_facts import RunFacts
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def run(
 
     Nothing is written before the request is known to be right. Once ``stop`` is set, what is in
     flight is finished and no more is begun. Raises a RequestError of one line where the request is
-    wrong, StoreError where the place fails, ClusterError where the scheduler is gone. Chunks that
+    wrong, StoreError where the output fails, ClusterError where the scheduler is gone. Chunks that
     fail do not stop the others, up to ``max_failed``; they are named in the outcome. Whatever
     happened, the same call goes on where this one ended.
     """
@@ -122,7 +122,7 @@ def run(
             if stop.is_set():
                 return _nothing_begun(storage)
             with clock.row("selfcheck"):
-                unmarked = make_work(plan, statistics, storage, model)
+                unmarked = make_facts(plan, statistics, storage, model)
                 check, asked_again = check_itself(unmarked, client, progress)
                 retries.update(asked_again)
             _refuse_uncalibrated(plan, check)
@@ -132,8 +132,8 @@ def run(
             _refuse_changed(storage, state, overwrite=overwrite)
             if state is None:
                 state = begin(plan, asked, statistics, retries, left_out, check, storage)
-            work = resume_work(plan, state, storage, model)
-            return _work_off(plan, work, state, client, held, clock, progress, stop)
+            facts = resume_facts(plan, state, storage, model)
+            return _work_off(plan, facts, state, client, held, clock, progress, stop)
 
 
 def _nothing_begun(storage: Storage) -> Outcome:
@@ -165,7 +165,7 @@ def _refuse_changed(storage: Storage, state: dict[str, Any] | None, *, overwrite
 
 def _work_off(
     plan: Plan,
-    work: Work,
+    facts: RunFacts,
     state: dict[str, Any],
     client: Client,
     held: Lease,
@@ -174,18 +174,18 @@ def _work_off(
     stop: threading.Event,
 ) -> Outcome:
     """Do what is left of a run that has begun, and finish it."""
-    book = Ledger(storage=work.storage)
+    book = Ledger(storage=facts.storage)
     book.forget_failures()
-    done, totals = book.read_done(work.key, (len(work.steps), *work.plan.cuts))
+    done, totals = book.read_done(facts.key, (len(facts.steps), *facts.plan.cuts))
     resumed = totals.chunks
     with clock.row("chunks"):
-        failed = _restore_all(plan, work, client, done, totals, held, progress, stop)
+        failed = _restore_all(plan, facts, client, done, totals, held, progress, stop)
     held.check()
     summary = {}
     if not failed and not stop.is_set():
-        summary = finish(plan, work, state, totals, client, clock, progress)
+        summary = finish(plan, facts, state, totals, client, clock, progress)
     return Outcome(
-        storage=work.storage,
+        storage=facts.storage,
         summary=summary,
         failed=failed,
         interrupted=stop.is_set() and not summary,
@@ -221,7 +221,7 @@ def _workers(plan: Plan) -> Iterator[tuple[Client, str]]:
 
 def _restore_all(
     plan: Plan,
-    work: Work,
+    facts: RunFacts,
     client: Client,
     done: Done,
     totals: Totals,
@@ -233,26 +233,26 @@ def _restore_all(
 
     Adds the records of the others to ``totals``.
     """
-    engine, n_steps = work.settings.engine, len(work.steps)
-    book = Ledger(storage=work.storage)
-    total = sum(chunk.pixels for chunk in work.plan.chunks()) * n_steps
+    engine, n_steps = facts.settings.engine, len(facts.steps)
+    book = Ledger(storage=facts.storage)
+    total = sum(chunk.pixels for chunk in facts.plan.chunks()) * n_steps
     failed: dict[str, str] = {}
-    name = f"cloudfree-work-{uuid.uuid4().hex}"
+    name = f"cloudfree-facts-{uuid.uuid4().hex}"
     with (
         progress.track("restore", total, "px") as advance,
-        share(client, name, work, job_bytes=plan.job_bytes),
+        share(client, name, facts, job_bytes=plan.job_bytes),
     ):
 
         def missing() -> Iterator[ChunkJob]:
             for step in range(n_steps):
-                for chunk in work.plan.chunks():
+                for chunk in facts.plan.chunks():
                     job = ChunkJob(step=step, chunk=chunk)
                     if (step, chunk.row, chunk.col) in done:
                         advance(chunk.pixels)
                     else:
                         yield job
 
-        submit = Submit(client=client, work=name, gpu=engine.gpu != "off")
+        submit = Submit(client=client, facts=name, gpu=engine.gpu != "off")
         results = run_jobs(
             client,
             missing(),

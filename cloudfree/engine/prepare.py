@@ -34,7 +34,7 @@ from cloudfree.storage import ledger
 from cloudfree.storage.ledger import Ledger
 from cloudfree.storage.outputs import Storage
 from cloudfree.walk.measure import PairStatistics, before_the_start, measure_pair, settle_offsets
-from cloudfree.walk.run_facts import PairKey, Work
+from cloudfree.walk.run_facts import PairKey, RunFacts
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +59,16 @@ def describe_request(request: Request) -> dict[str, Any]:
         "date": str(parse_period(request.date)),
         "sources": _sources(request.sources),
         "settings": _plain(settings),
-        "model": _plain(asdict(open_bundle(request.settings.restoration.model).contract)),
+        "model": _describe_model(request.settings.restoration.model),
         "precision": "fp32",
     }
+
+
+def _describe_model(name: str) -> dict[str, Any]:
+    """Return a contract's facts; its bars under their first name, so that older runs go on."""
+    facts = _plain(asdict(open_bundle(name).contract))
+    assert isinstance(facts, dict)
+    return {**facts, "reference": facts.pop("bars")}
 
 
 def _sources(sources: Sources) -> dict[str, Any]:
@@ -174,7 +181,7 @@ def begin(
     """Write down what the run is, and the empty cube; the ledger's state comes last.
 
     What an earlier run or a begin that was stopped left is removed first. Raises StoreError where
-    the place fails.
+    the output fails.
     """
     measured = [
         {"optical": optical, "radar": radar, "statistics": _plain(one.as_json())}
@@ -218,19 +225,19 @@ def read_items(storage: Storage, state: dict[str, Any]) -> list[catalog.Item]:
     items = ledger.parse_json(storage.read(_ITEMS) or b"", name).get("features")
     whole = {name: ledger.fingerprint(items) == state["items"],
              storage.join(store.CUBE): store.fingerprint(storage) == state["cube"]}  # fmt: skip
-    for place, as_begun in whole.items():
+    for part, as_begun in whole.items():
         if not as_begun:
             raise OutputError(
-                f"{place} is not what the run began with. Use --overwrite to start anew"
+                f"{part} is not what the run began with. Use --overwrite to start anew"
             )
     assert isinstance(items, list)
     return items
 
 
-def resume_work(plan: Plan, state: dict[str, Any], storage: Storage, model: str) -> Work:
+def resume_facts(plan: Plan, state: dict[str, Any], storage: Storage, model: str) -> RunFacts:
     """Return what every chunk job of a run that has begun needs to know."""
     calibration = state["calibration"]
-    return make_work(
+    return make_facts(
         plan,
         {
             (one["optical"], one["radar"]): PairStatistics.from_json(one["statistics"])
@@ -243,7 +250,7 @@ def resume_work(plan: Plan, state: dict[str, Any], storage: Storage, model: str)
     )
 
 
-def make_work(
+def make_facts(
     plan: Plan,
     statistics: dict[PairKey, PairStatistics],
     storage: Storage,
@@ -251,11 +258,11 @@ def make_work(
     *,
     key: str = "",
     calibration: Calibration | None = None,
-) -> Work:
+) -> RunFacts:
     """Return what jobs need to know; without a key for those that mark nothing."""
     optical = itertools.accumulate((len(s.optical) for s in plan.steps), initial=0)
     radar = itertools.accumulate((len(s.radar) for s in plan.steps), initial=0)
-    return Work(
+    return RunFacts(
         storage=storage,
         key=key,
         plan=plan.grid,

@@ -18,10 +18,10 @@ from cloudfree.geometry.grid import Chunk
 from cloudfree.pixels.observe import observe
 from cloudfree.pixels.radiometry import assume_optical
 from cloudfree.pixels.remote import Fetcher
-from cloudfree.product.pixel_counts import NO_PIXEL, Counted, Tally, count_chunk
-from cloudfree.product.report import Look, true_colour
+from cloudfree.product.pixel_counts import NO_PIXEL, Counted, PixelCounts, count_chunk
+from cloudfree.product.report import StepPictures, true_colour
 from cloudfree.scenes.scene import Step
-from cloudfree.walk.run_facts import Work
+from cloudfree.walk.run_facts import RunFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,91 +40,91 @@ class _CountJob:
     chunk: Chunk
 
 
-def look_at_steps(
-    work: Work,
+def picture_steps(
+    facts: RunFacts,
     names: Sequence[str],
     products: Sequence[Small],
     client: Client,
     fetcher: Fetcher,
     progress: Progress,
-) -> list[Look]:
+) -> list[StepPictures]:
     """Return what is shown of each step; the scenes are read small, the product is counted whole.
 
     The client's workers count, a job a chunk.
     """
-    bands = work.settings.grid.bands
+    bands = facts.settings.grid.bands
     shape = products[0].source.shape
-    clouds, tallies = _count(work, (shape[0], shape[1]), client, progress)
-    geobox = work.plan.geobox.zoom_to(shape)
-    looks = []
-    for index, (name, step, small) in enumerate(zip(names, work.steps, products, strict=True)):
-        limits = stretch(work, step)
-        reflectance, decibel = _observe(work, step, geobox, fetcher)
-        looks.append(
-            Look(
+    clouds, totals = _count(facts, (shape[0], shape[1]), client, progress)
+    geobox = facts.plan.geobox.zoom_to(shape)
+    pictures = []
+    for index, (name, step, small) in enumerate(zip(names, facts.steps, products, strict=True)):
+        limits = stretch(facts, step)
+        reflectance, decibel = _observe(facts, step, geobox, fetcher)
+        pictures.append(
+            StepPictures(
                 name=name,
-                bands=tuple(bands[channel] for channel in _shown(work)),
+                bands=tuple(bands[channel] for channel in _shown(facts)),
                 observed=true_colour(reflectance, bands, *limits),
                 product=true_colour(small.reflectance, bands, *limits),
                 source=small.source,
                 cloud=clouds[index],
                 decibel=decibel,
-                tally=tallies[index],
+                counts=totals[index],
             )
         )
-    return looks
+    return pictures
 
 
-def _shown(work: Work) -> tuple[int, ...]:
+def _shown(facts: RunFacts) -> tuple[int, ...]:
     """Return which bands of the product the pictures show, each once."""
-    return tuple(dict.fromkeys(choose_shown(work.settings.grid.bands)))
+    return tuple(dict.fromkeys(choose_shown(facts.settings.grid.bands)))
 
 
 def _observe(
-    work: Work, step: Step, geobox: GeoBox, fetcher: Fetcher
+    facts: RunFacts, step: Step, geobox: GeoBox, fetcher: Fetcher
 ) -> tuple[AnyArray, Float32Array]:
     """Return what a step shows, (band, y, x), and its radar's first channel, (y, x)."""
-    seen, _ = observe(step, geobox, work.settings, fetcher, Stopwatch(), reduced=True)
+    seen, _ = observe(step, geobox, facts.settings, fetcher, Stopwatch(), reduced=True)
     return seen.reflectance, seen.decibel[0]
 
 
-def stretch(work: Work, step: Step) -> tuple[Float32Array, Float32Array]:
+def stretch(facts: RunFacts, step: Step) -> tuple[Float32Array, Float32Array]:
     """Return which numbers of each band are black and white in a step's pictures."""
     own = {scene.id for scene in step.optical}
-    measured = (one.optical for (name, _), one in work.statistics.items() if name in own)
-    statistics = next(measured, assume_optical(len(work.settings.grid.bands)))
+    measured = (one.optical for (name, _), one in facts.statistics.items() if name in own)
+    statistics = next(measured, assume_optical(len(facts.settings.grid.bands)))
     return np.array(statistics.low, np.float32), np.array(statistics.high, np.float32)
 
 
 def _count(
-    work: Work, small: tuple[int, int], client: Client, progress: Progress
-) -> tuple[UInt8Array, list[Tally]]:
-    """Return the map of clouds (step, y, x), small, and the tally of each step."""
-    bands = _shown(work)
-    clouds = np.full((len(work.steps), *small), NO_PIXEL, np.uint8)
-    tallies = [Tally.empty(len(bands)) for _ in work.steps]
+    facts: RunFacts, small: tuple[int, int], client: Client, progress: Progress
+) -> tuple[UInt8Array, list[PixelCounts]]:
+    """Return the map of clouds (step, y, x), small, and the counts of each step."""
+    bands = _shown(facts)
+    clouds = np.full((len(facts.steps), *small), NO_PIXEL, np.uint8)
+    totals = [PixelCounts.empty(len(bands)) for _ in facts.steps]
     jobs = (
         _CountJob(step=step, chunk=chunk)
-        for step in range(len(work.steps))
-        for chunk in work.plan.chunks()
+        for step in range(len(facts.steps))
+        for chunk in facts.plan.chunks()
     )
-    total = sum(chunk.pixels for chunk in work.plan.chunks()) * len(work.steps)
+    total = sum(chunk.pixels for chunk in facts.plan.chunks()) * len(facts.steps)
 
     def submit(job: _CountJob, _: Workers) -> Future[Counted]:
         return client.submit(
             count_chunk,
-            work.storage,
+            facts.storage,
             job.step,
             job.chunk,
             bands=bands,
-            whole=work.plan.geobox.shape.yx,
+            whole=facts.plan.geobox.shape.yx,
             small=small,
             pure=False,
         )
 
     with progress.track("count", total, "px") as advance:
         for job, counted in run_all(client, jobs, submit):
-            tallies[job.step] += counted.tally
-            clouds[job.step][counted.place] = counted.cloud
+            totals[job.step] += counted.counts
+            clouds[job.step][counted.part] = counted.cloud
             advance(job.chunk.pixels)
-    return clouds, tallies
+    return clouds, totals

@@ -149,7 +149,7 @@ def _properties(
         **({"platform": platforms.pop()} if len(platforms) == 1 and "" not in platforms else {}),
         "instruments": ["msi"],
         "gsd": product.grid.resolution_m,
-        **_place(product.grid),
+        **_position(product.grid),
         **_processing(summary["model"], now),
         **_cloud_left(summary["pixels"]),
         "renders": {one.key: _render(product, one) for one in cogs},
@@ -163,7 +163,7 @@ def _properties(
     }
 
 
-def _place(grid: GridPlan) -> dict[str, Any]:
+def _position(grid: GridPlan) -> dict[str, Any]:
     return {
         "proj:code": f"EPSG:{grid.epsg}",
         "proj:shape": list(grid.geobox.shape),

@@ -42,7 +42,7 @@ def overview_jobs(plan: GridPlan, n_steps: int, factor: int) -> Iterator[Overvie
 
 
 def write_overview(storage: Storage, job: OverviewJob) -> None:
-    """Do one job; StoreError where the place fails."""
+    """Do one job; StoreError where the output fails."""
     with writing(storage, CUBE):
         group, chunk = open_cube(storage, mode="r+"), job.chunk
         for layer in (*LAYERS, UNCERTAINTY):

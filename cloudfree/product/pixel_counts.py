@@ -31,7 +31,7 @@ _KINDS = (SEEN, RECONSTRUCTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class PixelCounts:
     """Counts over pixels; those of two parts add up to those of the whole."""
 
     pixels: Int64Array
@@ -47,7 +47,7 @@ class Tally:
 
     @classmethod
     def empty(cls, n_bands: int) -> Self:
-        """Return the tally of no pixel."""
+        """Return the counts of no pixel."""
         return cls(
             pixels=np.zeros(4, np.int64),
             histogram=np.zeros((2, n_bands, BINS), np.int64),
@@ -68,9 +68,9 @@ class Tally:
 class Counted:
     """What a chunk of one step gives."""
 
-    tally: Tally
+    counts: PixelCounts
     """Of its pixels; of the seams whose seen pixel it holds."""
-    place: tuple[slice, slice]
+    part: tuple[slice, slice]
     """Where its part lies in the small map of the whole product."""
     cloud: UInt8Array
     """(y, x): that part, ``cloud`` codes or NO_PIXEL."""
@@ -107,8 +107,8 @@ def count_chunk(
     y, x = _within(rows, chunk.y), _within(cols, chunk.x)
     picked = np.ix_(rows[y] - chunk.y.start, cols[x] - chunk.x.start)
     return Counted(
-        tally=count_pixels(source, reflectance, (core[0], core[1])),
-        place=(y, x),
+        counts=count_pixels(source, reflectance, (core[0], core[1])),
+        part=(y, x),
         cloud=np.where(source[core] == NODATA, np.uint8(NO_PIXEL), cloud)[picked],
     )
 
@@ -125,15 +125,17 @@ def _within(positions: Int64Array, part: slice) -> slice:
     return slice(int(first), int(end))
 
 
-def count_pixels(source: UInt8Array, reflectance: UInt16Array, core: tuple[slice, slice]) -> Tally:
-    """Return the tally of the core of ``source`` (y, x) and ``reflectance`` (band, y, x).
+def count_pixels(
+    source: UInt8Array, reflectance: UInt16Array, core: tuple[slice, slice]
+) -> PixelCounts:
+    """Return the counts of the core of ``source`` (y, x) and ``reflectance`` (band, y, x).
 
     What is given around the core is where seams that begin in it are followed to.
     """
     inner, numbers = source[core], reflectance[:, *core]
     bins = np.minimum(numbers // BIN_DN, BINS - 1)
     steps, pairs = _follow_seams(source, reflectance, core)
-    return Tally(
+    return PixelCounts(
         pixels=np.bincount(inner.ravel(), minlength=4),
         histogram=np.stack(
             [

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from cloudfree.core.keys import unsigned
-from cloudfree.scenes.scene import Candidate, Scene, Step
+from cloudfree.scenes.scene import RatedPass, Scene, Step
 
 RUN = "run.json"
 """Written last: where it is, the product is finished."""
@@ -40,8 +40,8 @@ def describe_step(step: Step) -> dict[str, Any]:
         "polarizations": list(step.polarizations) if step.radar else [],
         "radar_age_h": step.radar_age_h,
         "offsets": {s.id: {"dn": s.offset.dn, "why": s.offset.why} for s in step.optical},
-        "considered": [_describe_candidate(one) for one in step.considered],
-        "radar_considered": [_describe_candidate(one) for one in step.radar_considered],
+        "considered": [_describe_rated(one) for one in step.considered],
+        "radar_considered": [_describe_rated(one) for one in step.radar_considered],
     }
 
 
@@ -54,7 +54,7 @@ def describe_left_out(step: Step, seen_share: float) -> dict[str, Any]:
     }
 
 
-def _describe_candidate(candidate: Candidate) -> dict[str, Any]:
+def _describe_rated(candidate: RatedPass) -> dict[str, Any]:
     facts: dict[str, Any] = {"time": candidate.time.isoformat(), "scenes": list(candidate.scenes)}
     figures = ("covered", "cloud_percent", "days", "score")
     rounded = {

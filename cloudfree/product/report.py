@@ -16,7 +16,7 @@ from cloudfree.core.bands import choose_shown
 from cloudfree.core.source import RECONSTRUCTED
 from cloudfree.core.types import Float32Array, UInt8Array
 from cloudfree.product.layers import CLOUD, NODATA, SOURCE, Layer
-from cloudfree.product.pixel_counts import NO_PIXEL, Tally
+from cloudfree.product.pixel_counts import NO_PIXEL, PixelCounts
 
 Colour = tuple[int, int, int]
 
@@ -58,7 +58,7 @@ _RADAR_CUTS = (2, 98)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class StepPictures:
     """What the report shows of a step."""
 
     name: str
@@ -75,7 +75,7 @@ class Look:
     """(y, x) codes, or NO_PIXEL."""
     decibel: Float32Array
     """(y, x) of one channel; NaN where the radar has none."""
-    tally: Tally
+    counts: PixelCounts
     """Of the step's pixels at full resolution, in these bands."""
 
 
@@ -184,19 +184,19 @@ def _address(image: Image.Image, kind: str, **how: Any) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def draw_preview(looks: list[Look]) -> bytes:
+def draw_preview(pictures: list[StepPictures]) -> bytes:
     """Return a PNG: one row a step, side by side what was observed, the product and its source."""
-    longest = PREVIEW_PX if len(looks) == 1 else _CONTACT_PX
+    longest = PREVIEW_PX if len(pictures) == 1 else _CONTACT_PX
     rows = [
         (
-            look.name,
+            shown.name,
             [
-                _shrink(look.observed, longest, Image.Resampling.BOX),
-                _shrink(look.product, longest, Image.Resampling.BOX),
-                _shrink(source_colours(look.source), longest, Image.Resampling.NEAREST),
+                _shrink(shown.observed, longest, Image.Resampling.BOX),
+                _shrink(shown.product, longest, Image.Resampling.BOX),
+                _shrink(source_colours(shown.source), longest, Image.Resampling.NEAREST),
             ],
         )
-        for look in looks
+        for shown in pictures
     ]
     height, width = rows[0][1][0].shape[:2]
     columns = ("observed", "cloud removed", "source")
@@ -207,9 +207,9 @@ def draw_preview(looks: list[Look]) -> bytes:
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=14)
-    for index, (name, pictures) in enumerate(rows):
+    for index, (name, row) in enumerate(rows):
         top = index * (height + _LABEL_PX)
-        for column, picture in enumerate(pictures):
+        for column, picture in enumerate(row):
             left = _GAP_PX + column * (width + _GAP_PX)
             draw.text((left, top + 5), f"{name}  {columns[column]}", "black", font)
             sheet.paste(Image.fromarray(picture), (left, top + _LABEL_PX))

@@ -1,6 +1,6 @@
 """Row 14 of the walk: one page of HTML that shows the product; it asks nobody for anything.
 
-``report_page.html`` holds its words and looks; this holds what they are filled in with. Whatever
+``report_page.html`` holds its words and pictures; this holds what they are filled in with. Whatever
 comes from settings, catalogs and files is escaped, and the page's policy forbids every request and
 every script but its own.
 """
@@ -23,8 +23,8 @@ from cloudfree.core.source import NOT_RESTORED, RECONSTRUCTED, SEEN
 from cloudfree.core.types import Int64Array
 from cloudfree.product import report
 from cloudfree.product.charts import draw_bar, draw_histogram, draw_seam
-from cloudfree.product.pixel_counts import BIN_DN, NO_PIXEL, SEAM_REACH, Tally
-from cloudfree.product.report import Look
+from cloudfree.product.pixel_counts import BIN_DN, NO_PIXEL, SEAM_REACH, PixelCounts
+from cloudfree.product.report import StepPictures
 
 _SHOWN_SHARE = 0.995
 """A histogram ends where it holds this share of the pixels of either kind."""
@@ -33,7 +33,7 @@ _NUMBER = 1 / REFLECTANCE_SCALE
 """Reflectance numbers in a reflectance of 1."""
 
 
-def make_report(looks: Sequence[Look], summary: dict[str, Any]) -> str:
+def make_report(pictures: Sequence[StepPictures], summary: dict[str, Any]) -> str:
     """Return the page of a product; ``summary`` is what run.json says."""
     script = files("cloudfree.product").joinpath("report_page.js").read_text("utf-8")
     sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -41,11 +41,11 @@ def make_report(looks: Sequence[Look], summary: dict[str, Any]) -> str:
         files("cloudfree.product").joinpath("report_page.html").read_text("utf-8")
     )
     return page.render(
-        title=_title(looks),
+        title=_title(pictures),
         summary=summary,
         rules=summary["request"]["settings"]["scenes"],
         scenes={scene["id"]: scene for scene in summary["scenes"]},
-        steps=[_step(*both) for both in zip(looks, summary["steps"], strict=True)],
+        steps=[_step(*both) for both in zip(pictures, summary["steps"], strict=True)],
         tiles=_tiles(summary["pixels"]),
         verdict=_verdict(summary.get("check")),
         figures=_figures(summary),
@@ -90,9 +90,9 @@ def _age(hours: float) -> str:
     return f"{abs(hours):.1f} h {'before' if hours < 0 else 'after'}"
 
 
-def _title(looks: Sequence[Look]) -> str:
-    first, last = looks[0].name, looks[-1].name
-    return first if len(looks) == 1 else f"{first} to {last}"
+def _title(pictures: Sequence[StepPictures]) -> str:
+    first, last = pictures[0].name, pictures[-1].name
+    return first if len(pictures) == 1 else f"{first} to {last}"
 
 
 def _tiles(pixels: dict[str, int]) -> list[tuple[str, int, str, str]]:
@@ -130,31 +130,31 @@ def _verdict(check: dict[str, Any] | None) -> str:
     return f"{said}; the better of two fills that need no network, {name}, by {best['mae']:.4f}."
 
 
-def _step(look: Look, facts: dict[str, Any]) -> dict[str, Any]:
-    height, width = look.source.shape
-    radar, (low_db, high_db) = report.radar_grey(look.decibel)
+def _step(shown: StepPictures, facts: dict[str, Any]) -> dict[str, Any]:
+    height, width = shown.source.shape
+    radar, (low_db, high_db) = report.radar_grey(shown.decibel)
     polarization = facts["polarizations"][0].upper() if facts["radar"] else ""
     return {
-        "name": look.name,
+        "name": shown.name,
         "facts": facts,
         "width": width,
         "height": height,
-        "observed": report.photo(look.observed),
-        "product": report.photo(look.product),
-        "outline": report.outline(look.source),
-        "colours": _colours(look.bands),
-        "cloud_map": report.cloud_map(look.cloud),
-        "mask_said": _mask_said(look),
-        "source_map": report.source_map(look.source),
-        "shares": _shares(look.tally),
+        "observed": report.photo(shown.observed),
+        "product": report.photo(shown.product),
+        "outline": report.outline(shown.source),
+        "colours": _colours(shown.bands),
+        "cloud_map": report.cloud_map(shown.cloud),
+        "mask_said": _mask_said(shown),
+        "source_map": report.source_map(shown.source),
+        "shares": _shares(shown.counts),
         "radar": report.photo(radar) if facts["radar"] else None,
         "radar_said": f"Radar: backscatter in {polarization}, {low_db:.0f} dB (black) to "
         f"{high_db:.0f} dB (white), missing black",
         "histograms": [
-            _histogram(name, *look.tally.histogram[:, index])
-            for index, name in enumerate(look.bands)
+            _histogram(name, *shown.counts.histogram[:, index])
+            for index, name in enumerate(shown.bands)
         ],
-        "seam": _seam(look.tally),
+        "seam": _seam(shown.counts),
     }
 
 
@@ -164,16 +164,16 @@ def _colours(bands: Sequence[str]) -> str:
     return f"{', '.join(bands)}, stretched alike on both sides."
 
 
-def _shares(tally: Tally) -> str:
-    seen, made, hidden = (int(tally.pixels[code]) for code in (SEEN, RECONSTRUCTED, NOT_RESTORED))
+def _shares(counts: PixelCounts) -> str:
+    seen, made, hidden = (int(counts.pixels[code]) for code in (SEEN, RECONSTRUCTED, NOT_RESTORED))
     whole = (seen + made + hidden) or 1
     said = f"{_percent(seen / whole)} seen, {_percent(made / whole)} reconstructed"
     return f"{said}, {_percent(hidden / whole)} not restored" if hidden else said
 
 
-def _mask_said(look: Look) -> str:
+def _mask_said(shown: StepPictures) -> str:
     """Return the shares of a map of clouds in words."""
-    there = look.cloud[look.cloud != NO_PIXEL]
+    there = shown.cloud[shown.cloud != NO_PIXEL]
     counts = np.bincount(there, minlength=256) / max(there.size, 1)
     names = report.cloud_names()
     return ", ".join(f"{_percent(counts[code])} {name}" for code, name in names.items())
@@ -212,17 +212,18 @@ def _median(counts: Int64Array) -> str:
     return f"{(_quantile(counts, 0.5) + 0.5) * BIN_DN / _NUMBER:.3f}"
 
 
-def _seam(tally: Tally) -> dict[str, Any] | None:
+def _seam(counts: PixelCounts) -> dict[str, Any] | None:
     """Return the chart of the seams and what it says; None where there are none."""
-    if not tally.seam_pairs[SEAM_REACH]:
+    if not counts.seam_pairs[SEAM_REACH]:
         return None
-    per_step = tally.histogram.shape[1] * _NUMBER
+    per_step = counts.histogram.shape[1] * _NUMBER
     steps = [
         float(total / pairs / per_step) if pairs else None
-        for total, pairs in zip(tally.seam_steps, tally.seam_pairs, strict=True)
+        for total, pairs in zip(counts.seam_steps, counts.seam_pairs, strict=True)
     ]
     seen, made = (
-        _side(tally, part, per_step) for part in (slice(0, SEAM_REACH), slice(SEAM_REACH + 1, None))
+        _side(counts, part, per_step)
+        for part in (slice(0, SEAM_REACH), slice(SEAM_REACH + 1, None))
     )
     said = (
         f"Across the border neighbours differ by {steps[SEAM_REACH]:.4f} on average, within "
@@ -236,9 +237,9 @@ def _seam(tally: Tally) -> dict[str, Any] | None:
     return {"drawing": drawing, "said": said}
 
 
-def _side(tally: Tally, part: slice, per_step: float) -> str:
-    pairs = tally.seam_pairs[part].sum()
-    return f"{tally.seam_steps[part].sum() / pairs / per_step:.4f}" if pairs else "an unknown step"
+def _side(counts: PixelCounts, part: slice, per_step: float) -> str:
+    pairs = counts.seam_pairs[part].sum()
+    return f"{counts.seam_steps[part].sum() / pairs / per_step:.4f}" if pairs else "an unknown step"
 
 
 def _figures(summary: dict[str, Any]) -> list[tuple[str, str]]:

@@ -163,7 +163,7 @@ def write_chunk(storage: Storage, step: int, chunk: Chunk, pixels: ChunkPixels) 
     """Write one chunk of one step: whole shards, nobody else's.
 
     Raises StoreError where the chunk is not a whole shard, since its neighbours would be lost, or
-    where the place fails.
+    where the output fails.
     """
     with writing(storage, CUBE):
         group = open_cube(storage, mode="r+")

@@ -96,7 +96,10 @@ def open_bundle(name: str) -> Bundle:
             "a model.toml"
         )
     try:
-        contract = build(Contract, read_toml(file), str(file))
+        table = read_toml(file)
+        if "reference" in table:  # what [bars] was called at first
+            table["bars"] = table.pop("reference")
+        contract = build(Contract, table, str(file))
     except SettingsError as error:
         raise BundleError(f"the bundle's contract cannot be used: {error}") from None
     if contract.network not in _NETWORKS:

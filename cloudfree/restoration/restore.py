@@ -62,23 +62,23 @@ def restore_windows(
 
     def flush() -> None:
         if batch and owners is not None:
-            for place, numbers in zip(
+            for part, numbers in zip(
                 batch, _run_batch(observation, batch, pairs[owners], with_signs), strict=True
             ):
-                total[:, *place] += taper * numbers
-                weight[place] += taper
+                total[:, *part] += taper * numbers
+                weight[part] += taper
         batch.clear()
 
     for row, col in zip(choice.rows.tolist(), choice.cols.tolist(), strict=True):
         size = lattice.window_px
-        place = (slice(row, row + size), slice(col, col + size))
-        mine = _owners(observation.optical_scene[place], observation.radar_scene[place], pairs)
+        part = (slice(row, row + size), slice(col, col + size))
+        mine = _owners(observation.optical_scene[part], observation.radar_scene[part], pairs)
         if mine is None:
             continue
         if mine != owners or len(batch) == batch_windows:
             flush()
             owners = mine
-        batch.append(place)
+        batch.append(part)
     flush()
     covered = (weight > 0) & observation.has_radar
     total /= np.where(weight > 0, weight, np.float32(1))
@@ -101,15 +101,15 @@ def _owners(
 
 
 def cut_windows(
-    observation: Observation, places: list[tuple[slice, slice]], pair: PairModel
+    observation: Observation, slices: list[tuple[slice, slice]], pair: PairModel
 ) -> tuple[Float32Array, Float32Array, Masks]:
     """Return what a model sees of some windows: pictures, standardised radar, masks."""
     contract = pair.model.contract
     bands = list(pair.bands)
-    seen = np.stack([observation.masks.seen[place] for place in places])
-    made = np.stack([observation.masks.made[place] for place in places])
-    reflectance = np.stack([observation.reflectance[bands, *place] for place in places])
-    decibel = np.stack([observation.decibel[:, *place] for place in places])
+    seen = np.stack([observation.masks.seen[part] for part in slices])
+    made = np.stack([observation.masks.made[part] for part in slices])
+    reflectance = np.stack([observation.reflectance[bands, *part] for part in slices])
+    decibel = np.stack([observation.decibel[:, *part] for part in slices])
     shown = seen | made if contract.shows_cloud else seen
     return (
         to_picture(reflectance, shown, pair.optical.of_bands(bands), contract.fill),
@@ -131,7 +131,7 @@ def restore_alone(
 
 def _run_batch(
     observation: Observation,
-    places: list[tuple[slice, slice]],
+    slices: list[tuple[slice, slice]],
     pair: PairModel,
     with_signs: bool,
 ) -> Float32Array:
@@ -139,7 +139,7 @@ def _run_batch(
 
     Behind the bands come the model's signs, where they are asked for.
     """
-    windows = cut_windows(observation, places, pair)
+    windows = cut_windows(observation, slices, pair)
     picture = pair.model(*windows)
     bands = list(pair.bands)
     statistics = pair.optical.of_bands(bands)

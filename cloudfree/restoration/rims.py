@@ -22,7 +22,7 @@ REACH_PX = reach_px(_SCALES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Composite:
+class FittedPixels:
     """What a chunk gives."""
 
     reflectance: UInt16Array
@@ -33,7 +33,7 @@ class Composite:
     """(y, x): made, and cut at a limit of the picture in some band."""
 
 
-def composite(
+def fit_rims(
     reflectance: UInt16Array,
     masks: Masks,
     *,
@@ -41,7 +41,7 @@ def composite(
     covered: BoolArray,
     limits: tuple[Float32Array, Float32Array],
     origin: tuple[int, int],
-) -> Composite:
+) -> FittedPixels:
     """Return seen pixels as they are and made ones from the candidate, fitted at the seams.
 
     ``reflectance`` and ``candidate`` are (band, y, x) in reflectance numbers, ``covered`` (y, x)
@@ -62,4 +62,4 @@ def composite(
         out = np.where(made, numbers, out)
     source = np.where(masks.seen, SEEN, NODATA)
     source = np.where(masks.made, np.where(covered, RECONSTRUCTED, NOT_RESTORED), source)
-    return Composite(reflectance=out, source=source.astype(np.uint8), limited=limited)
+    return FittedPixels(reflectance=out, source=source.astype(np.uint8), limited=limited)

@@ -13,7 +13,7 @@ from cloudfree.core.config import SceneSettings
 from cloudfree.core.contract import POLARIZATIONS, Channels
 from cloudfree.core.errors import NoSceneError
 from cloudfree.scenes.providers import Sources
-from cloudfree.scenes.scene import Candidate, Period, Scene, Step
+from cloudfree.scenes.scene import Period, RatedPass, Scene, Step
 
 _OVERPASS = dt.timedelta(minutes=15)
 """Scenes of one platform closer than this in time belong to one overpass."""
@@ -159,9 +159,9 @@ def _in_period(
     area: BaseGeometry,
     period: Period,
     settings: SceneSettings,
-) -> tuple[list[tuple[Scene, ...]], tuple[Candidate, ...]]:
+) -> tuple[list[tuple[Scene, ...]], tuple[RatedPass, ...]]:
     """Return the datatakes of the period and, for a day, all that were in reach, best first."""
-    rated: list[tuple[Candidate, tuple[Scene, ...]]] = []
+    rated: list[tuple[RatedPass, tuple[Scene, ...]]] = []
     if period.is_interval:
         chosen = [d for d in datatakes if period.first <= _time(d) < period.end]
         reach, cure = f"in {period}", "Choose another date"
@@ -181,7 +181,7 @@ def _in_period(
 
 def _rate(
     datatake: tuple[Scene, ...], area: BaseGeometry, period: Period, settings: SceneSettings
-) -> Candidate:
+) -> RatedPass:
     """Return how a datatake is rated: what it is likely to show, less its distance in time."""
     shares = [scene.footprint.intersection(area).area for scene in datatake]
     clouds = [
@@ -191,7 +191,7 @@ def _rate(
     cloud = sum(s * c for s, c in zip(shares, clouds, strict=True)) / sum(shares)
     covered = _coverage(datatake, area)
     days = period.distance(_time(datatake)) / _DAY
-    return Candidate(
+    return RatedPass(
         time=_time(datatake),
         scenes=tuple(scene.id for scene in datatake),
         covered=covered,
@@ -243,9 +243,9 @@ def _with_radar(
     )
 
 
-def _rate_radar(overpass: tuple[Scene, ...], area: BaseGeometry, time: dt.datetime) -> Candidate:
+def _rate_radar(overpass: tuple[Scene, ...], area: BaseGeometry, time: dt.datetime) -> RatedPass:
     covered, days = _coverage(overpass, area), abs(_time(overpass) - time) / _DAY
-    return Candidate(
+    return RatedPass(
         time=_time(overpass),
         scenes=tuple(scene.id for scene in overpass),
         covered=covered,

@@ -82,7 +82,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class RatedPass:
     """An overpass that could serve a step, and how it was rated."""
 
     time: dt.datetime
@@ -114,9 +114,9 @@ class Step:
     """Of the radar's channels, in order."""
     radar_age_h: float | None
     """Hours from the optical to the first radar acquisition; negative: the radar came first."""
-    considered: tuple[Candidate, ...] = ()
+    considered: tuple[RatedPass, ...] = ()
     """Datatakes in reach of an asked day, best first: the first was chosen."""
-    radar_considered: tuple[Candidate, ...] = ()
+    radar_considered: tuple[RatedPass, ...] = ()
     """Radar passes in reach, best first."""
 
 

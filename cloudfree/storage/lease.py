@@ -143,7 +143,7 @@ def hold(storage: Storage) -> Iterator[Lease]:
     if (folder := storage.folder) is None:
         lease.start(_take(storage, lease))
         try:
-            storage.write(LOCK, b"")  # the lease goes at the end; this says that the place is ours
+            storage.write(LOCK, b"")  # the lease goes at the end; this says that the output is ours
             yield lease
         finally:
             lease.stop()

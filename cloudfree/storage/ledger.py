@@ -225,7 +225,7 @@ def parse_json(content: bytes, name: str) -> dict[str, Any]:
 
 
 def refuse_strangers(storage: Storage) -> None:
-    """Raise OutputError where the place is a file or holds something else."""
+    """Raise OutputError where the output is a file or holds something else."""
     folder = storage.folder
     if folder is not None and folder.exists() and not folder.is_dir():
         raise OutputError(f"--out {folder} is a file; give a folder")
@@ -244,7 +244,7 @@ def _holds(storage: Storage, prefix: str) -> bool:
 def remove_run(storage: Storage) -> None:
     """Remove what an earlier run or begin left, state first; the lease stays.
 
-    Wherever it is stopped, the place is known for ours and the run in it for unfinished.
+    Wherever it is stopped, the output is known for ours and the run in it for unfinished.
     """
     storage.remove(_STATE)
     storage.clear(keep=(LEASE, LOCK))

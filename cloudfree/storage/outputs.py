@@ -66,7 +66,7 @@ def checksum(content: bytes | Path) -> Checksum:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A place for a product. Everything raises StoreError, in one line, where the place fails."""
+    """Where a product lies. Everything raises StoreError, in one line, where the output fails."""
 
     address: str
     """An absolute folder, or the URL of a prefix; without a slash at its end."""
@@ -229,7 +229,7 @@ def to_json(value: Any) -> bytes:
 
 
 def open_storage(address: str | Path) -> Storage:
-    """Return the place at a folder or URL; OutputError where it is neither."""
+    """Return the output at a folder or URL; OutputError where it is neither."""
     if "://" not in str(address):
         return Storage(str(Path(address).absolute()))
     buckets.check_address(str(address))

@@ -23,7 +23,7 @@ from cloudfree.gan import TwoGans
 from cloudfree.restoration.baseline import Baseline
 from cloudfree.restoration.bundle import open_bundle
 from cloudfree.restoration.restore import restore_alone
-from cloudfree.restoration.rims import composite
+from cloudfree.restoration.rims import fit_rims
 from cloudfree.synthetic.clouds import CloudSettings
 from cloudfree.train.baselines import ColourRegression, fill_without_network
 from cloudfree.train.pairs import Pair, cut_windows
@@ -113,10 +113,10 @@ def evaluate(
     baselines: dict[str, Figures] = {"cloud_removal": judged.fills()}
     if isinstance(model, TwoGans) and model.sar2opt is not None:
         figures["sar2opt"] = clear.by("sar2opt", lambda few: translate(model, few))
-    reference = contract.reference
-    if reference is not None:
-        colour = torch.tensor(reference.mean_colour).view(1, -1, 1, 1)
-        regression = ColourRegression(torch.tensor(reference.regression, dtype=torch.float64))
+    bars = contract.bars
+    if bars is not None:
+        colour = torch.tensor(bars.mean_colour).view(1, -1, 1, 1)
+        regression = ColourRegression(torch.tensor(bars.regression, dtype=torch.float64))
         baselines["sar2opt"] = {
             "mean_colour": clear.by(
                 "mean colour", lambda few: colour.expand(len(few), -1, WINDOW_PX, WINDOW_PX)
@@ -221,7 +221,7 @@ def keep_seen(candidate: Float32Array, window: Window) -> Float32Array:
     top = 10000.0
     numbers = np.rint((window.cloudy.numpy() + 1) / 2 * top + 1).astype(np.uint16)
     limits = np.ones_like(candidate), np.full_like(candidate, top + 1)
-    kept = composite(
+    kept = fit_rims(
         numbers,
         Masks(seen=~hidden, made=hidden),
         candidate=((candidate + 1) / 2 * top + 1).astype(np.float32),

@@ -23,7 +23,7 @@ from cloudfree.restoration.rims import REACH_PX
 from cloudfree.scenes.scene import Step
 from cloudfree.storage.ledger import Ledger
 from cloudfree.walk.chunk_pixels import make_pixels
-from cloudfree.walk.run_facts import Candidate, ChunkRecord, Reading, Work, core_of, job_name
+from cloudfree.walk.run_facts import Candidate, ChunkRecord, Reading, RunFacts, core_of, job_name
 
 logger = logging.getLogger(__name__)
 
@@ -31,15 +31,15 @@ _device = threading.Lock()
 """One restoration at a time per process."""
 
 
-def read_chunk(work: Work, contract: Contract, step_index: int, chunk: Chunk) -> Reading:
+def read_chunk(facts: RunFacts, contract: Contract, step_index: int, chunk: Chunk) -> Reading:
     """Return what a step shows of a chunk, and the windows that need a model (rows 6 to 9)."""
-    clock, fetcher = Stopwatch(), Fetcher(work.settings.cube, work.signer)
-    geobox = work.plan.haloed(chunk)
-    observation, cloud = observe(work.steps[step_index], geobox, work.settings, fetcher, clock)
+    clock, fetcher = Stopwatch(), Fetcher(facts.settings.cube, facts.signer)
+    geobox = facts.plan.haloed(chunk)
+    observation, cloud = observe(facts.steps[step_index], geobox, facts.settings, fetcher, clock)
     with clock.row("windows.lattice"):
-        inside = pixels_inside(work.plan.area, chunk.geobox)
-        wanted = observation.masks.made[core_of(work, chunk)] & inside
-        choice = choose(work, contract, chunk, observation.masks.made, wanted)
+        inside = pixels_inside(facts.plan.area, chunk.geobox)
+        wanted = observation.masks.made[core_of(facts, chunk)] & inside
+        choice = choose(facts, contract, chunk, observation.masks.made, wanted)
     return Reading(
         observation=observation,
         cloud=cloud,
@@ -51,7 +51,7 @@ def read_chunk(work: Work, contract: Contract, step_index: int, chunk: Chunk) ->
 
 
 def choose(
-    work: Work,
+    facts: RunFacts,
     contract: Contract,
     chunk: Chunk,
     made: BoolArray,
@@ -65,27 +65,27 @@ def choose(
     return choose_windows(
         _lattice(contract),
         made=made,
-        core=core_of(work, chunk),
+        core=core_of(facts, chunk),
         wanted=wanted,
-        origin=origin_px(work.plan.haloed(chunk)),
+        origin=origin_px(facts.plan.haloed(chunk)),
         reach_px=reach_px,
     )
 
 
-def restore_reading(work: Work, model: Model, step_index: int, reading: Reading) -> Candidate:
+def restore_reading(facts: RunFacts, model: Model, step_index: int, reading: Reading) -> Candidate:
     """Return the candidate of a reading (rows 10 and 11); where an accelerator is wanted, there."""
     return restore(
-        work,
+        facts,
         model,
         step_index,
         reading.observation,
         reading.choice,
-        with_signs=work.calibration is not None,
+        with_signs=facts.calibration is not None,
     )
 
 
 def restore(
-    work: Work,
+    facts: RunFacts,
     model: Model,
     step_index: int,
     observation: Observation,
@@ -99,9 +99,9 @@ def restore(
         layers, covered = restore_windows(
             observation,
             choice,
-            _pairs(work, model, work.steps[step_index]),
+            _pairs(facts, model, facts.steps[step_index]),
             lattice=_lattice(model.contract),
-            batch_windows=work.settings.restoration.batch_windows,
+            batch_windows=facts.settings.restoration.batch_windows,
             with_signs=with_signs,
         )
     bands = len(observation.reflectance)
@@ -114,34 +114,34 @@ def restore(
 
 
 def write_chunk(
-    work: Work, step_index: int, chunk: Chunk, reading: Reading, candidate: Candidate
+    facts: RunFacts, step_index: int, chunk: Chunk, reading: Reading, candidate: Candidate
 ) -> ChunkRecord:
     """Write a chunk's pixels, then its mark (rows 12 and 13); doing it again gives the same."""
     clock = Stopwatch()
     clock.add(reading.seconds)
     clock.add(candidate.seconds)
-    with clock.row("blend.composite"):
-        pixels, counts = make_pixels(work, step_index, chunk, reading, candidate)
+    with clock.row("rims.fit_rims"):
+        pixels, counts = make_pixels(facts, step_index, chunk, reading, candidate)
     with clock.row("store.write_chunk"):
-        store.write_chunk(work.storage, step_index, chunk, pixels)
+        store.write_chunk(facts.storage, step_index, chunk, pixels)
     record = ChunkRecord(
-        key=work.key,
+        key=facts.key,
         **counts,
         retries=reading.retries,
         seconds=clock.seconds,
         peak_memory_bytes=peak_memory_bytes(),
     )
-    Ledger(storage=work.storage).mark(job_name(step_index, chunk), asdict(record))
+    Ledger(storage=facts.storage).mark(job_name(step_index, chunk), asdict(record))
     logger.debug("chunk %s: %s", job_name(step_index, chunk), counts)
     return record
 
 
-def read_record(work: Work, step_index: int, chunk: Chunk) -> ChunkRecord | None:
+def read_record(facts: RunFacts, step_index: int, chunk: Chunk) -> ChunkRecord | None:
     """Return the record of a chunk that is finished already; None of one that is not.
 
     A worker that leaves takes the answers of its last jobs with it, and Dask does them again.
     """
-    record = Ledger(storage=work.storage).read_mark(job_name(step_index, chunk), work.key)
+    record = Ledger(storage=facts.storage).read_mark(job_name(step_index, chunk), facts.key)
     return None if record is None else ChunkRecord(**record)
 
 
@@ -149,10 +149,12 @@ def _lattice(contract: Contract) -> Lattice:
     return Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
 
 
-def _pairs(work: Work, model: Model, step: Step) -> dict[tuple[int, int], PairModel]:
+def _pairs(facts: RunFacts, model: Model, step: Step) -> dict[tuple[int, int], PairModel]:
     return {
-        (i + 1, j + 1): work.statistics[optical.id, radar.id].pair(model, work.settings.grid.bands)
+        (i + 1, j + 1): facts.statistics[optical.id, radar.id].pair(
+            model, facts.settings.grid.bands
+        )
         for i, optical in enumerate(step.optical)
         for j, radar in enumerate(step.radar)
-        if (optical.id, radar.id) in work.statistics
+        if (optical.id, radar.id) in facts.statistics
     }

@@ -12,24 +12,24 @@ from cloudfree.core.types import BoolArray, Float32Array, Masks, UInt16Array
 from cloudfree.geometry.grid import Chunk, origin_px
 from cloudfree.pixels.observation import Observation
 from cloudfree.product.store import ChunkPixels
-from cloudfree.restoration.rims import REACH_PX, Composite, composite
+from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
 from cloudfree.restoration.uncertainty import distance_to_seen
 from cloudfree.scenes.scene import Step
-from cloudfree.walk.run_facts import Candidate, Reading, Work, core_of
+from cloudfree.walk.run_facts import Candidate, Reading, RunFacts, core_of
 
 
 def make_pixels(
-    work: Work, step_index: int, chunk: Chunk, reading: Reading, candidate: Candidate
+    facts: RunFacts, step_index: int, chunk: Chunk, reading: Reading, candidate: Candidate
 ) -> tuple[ChunkPixels, dict[str, int]]:
     """Return a chunk's pixels (row 12) and its counts; writes nothing."""
-    done = compose(work, step_index, chunk, reading.observation, candidate)
+    done = compose(facts, step_index, chunk, reading.observation, candidate)
     uncertainty = None
-    if work.calibration is not None:
-        signs = core_signs(work, chunk, reading.observation, candidate)
-        expected = np.rint(work.calibration.expected_error(signs))
+    if facts.calibration is not None:
+        signs = core_signs(facts, chunk, reading.observation, candidate)
+        expected = np.rint(facts.calibration.expected_error(signs))
         uncertainty = np.clip(expected, 1, np.iinfo(np.uint16).max).astype(np.uint16)
-        done = _without_doubtful(work, done, uncertainty)
-    pixels = _clip_to_area(work, step_index, core_of(work, chunk), reading, done, uncertainty)
+        done = _without_doubtful(facts, done, uncertainty)
+    pixels = _clip_to_area(facts, step_index, core_of(facts, chunk), reading, done, uncertainty)
     made = pixels.source == RECONSTRUCTED
     return pixels, {
         "seen": int(np.count_nonzero(pixels.source == SEEN)),
@@ -42,18 +42,18 @@ def make_pixels(
 
 
 def _clip_to_area(
-    work: Work,
+    facts: RunFacts,
     step_index: int,
     core: tuple[slice, slice],
     reading: Reading,
-    done: Composite,
+    done: FittedPixels,
     uncertainty: UInt16Array | None,
 ) -> ChunkPixels:
     """Return the layers of a core; nodata outside of the area."""
     observation = reading.observation
     source = np.where(reading.inside, done.source, np.uint8(0))
     made = source == RECONSTRUCTED
-    first_optical, first_radar = work.first_optical[step_index], work.first_radar[step_index]
+    first_optical, first_radar = facts.first_optical[step_index], facts.first_radar[step_index]
     return ChunkPixels(
         reflectance=np.where(made | (source == SEEN), done.reflectance, np.uint16(0)),
         source=source,
@@ -64,9 +64,9 @@ def _clip_to_area(
     )
 
 
-def _reached(work: Work, chunk: Chunk) -> tuple[slice, slice]:
+def _reached(facts: RunFacts, chunk: Chunk) -> tuple[slice, slice]:
     """Return where a chunk's core and all that its blend reaches lie in what it reads."""
-    margin = work.plan.halo_px - REACH_PX
+    margin = facts.plan.halo_px - REACH_PX
     height, width = chunk.geobox.shape
     return (
         slice(margin, margin + height + 2 * REACH_PX),
@@ -75,20 +75,22 @@ def _reached(work: Work, chunk: Chunk) -> tuple[slice, slice]:
 
 
 def core_signs(
-    work: Work, chunk: Chunk, observation: Observation, candidate: Candidate
+    facts: RunFacts, chunk: Chunk, observation: Observation, candidate: Candidate
 ) -> Float32Array:
     """Return (sign, y, x) of ``uncertainty.SIGNS`` for a chunk's core."""
-    near = _reached(work, chunk)
+    near = _reached(facts, chunk)
     distance = distance_to_seen(observation.masks.seen[near], REACH_PX)
     height, width = chunk.geobox.shape
     core = (slice(REACH_PX, REACH_PX + height), slice(REACH_PX, REACH_PX + width))
-    signs = candidate.signs[:, *core_of(work, chunk)]
+    signs = candidate.signs[:, *core_of(facts, chunk)]
     return np.concatenate([signs, distance[core][None]])
 
 
-def _without_doubtful(work: Work, done: Composite, uncertainty: UInt16Array) -> Composite:
+def _without_doubtful(
+    facts: RunFacts, done: FittedPixels, uncertainty: UInt16Array
+) -> FittedPixels:
     """Return a composite whose made pixels are all as certain as the settings ask."""
-    most = work.settings.uncertainty.max
+    most = facts.settings.uncertainty.max
     if not most:
         return done
     doubtful = (done.source == RECONSTRUCTED) & (uncertainty > most / REFLECTANCE_SCALE)
@@ -96,18 +98,18 @@ def _without_doubtful(work: Work, done: Composite, uncertainty: UInt16Array) -> 
 
 
 def compose(
-    work: Work,
+    facts: RunFacts,
     step_index: int,
     chunk: Chunk,
     observation: Observation,
     candidate: Candidate,
-) -> Composite:
+) -> FittedPixels:
     """Return the composite of a chunk's core, made from the core and what it can reach."""
     height, width = chunk.geobox.shape
-    y, x = _reached(work, chunk)
-    low, high = _limits(work, work.steps[step_index])
+    y, x = _reached(facts, chunk)
+    low, high = _limits(facts, facts.steps[step_index])
     scenes = observation.optical_scene[y, x]
-    done = composite(
+    done = fit_rims(
         observation.reflectance[:, y, x],
         Masks(seen=observation.masks.seen[y, x], made=observation.masks.made[y, x]),
         candidate=candidate.reflectance[:, y, x],
@@ -116,17 +118,17 @@ def compose(
         origin=origin_px(chunk.geobox.pad(REACH_PX, REACH_PX)),
     )
     core = (slice(REACH_PX, REACH_PX + height), slice(REACH_PX, REACH_PX + width))
-    return Composite(
+    return FittedPixels(
         reflectance=done.reflectance[:, *core],
         source=done.source[core],
         limited=done.limited[core],
     )
 
 
-def _limits(work: Work, step: Step) -> tuple[Float32Array, Float32Array]:
+def _limits(facts: RunFacts, step: Step) -> tuple[Float32Array, Float32Array]:
     """Return (band, scene): lowest and highest number of a pixel made for each optical scene."""
-    statistics = {optical: pair.optical for (optical, _), pair in work.statistics.items()}
-    low = np.zeros((len(work.settings.grid.bands), len(step.optical) + 1), np.float32)
+    statistics = {optical: pair.optical for (optical, _), pair in facts.statistics.items()}
+    low = np.zeros((len(facts.settings.grid.bands), len(step.optical) + 1), np.float32)
     high = np.zeros_like(low)
     for index, scene in enumerate(step.optical):
         if scene.id in statistics:

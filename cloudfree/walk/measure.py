@@ -119,9 +119,9 @@ def _settle(scene: Scene, settings: RunSettings, contract: Contract, fetcher: Fe
         return scene
     bands = settings.grid.bands
     samples, valid = [], []
-    for place in _sample_places(scene, bands[0], contract, settings, fetcher):
+    for geobox in _sample_windows(scene, bands[0], contract, settings, fetcher):
         pixels = cube.load(
-            (scene,), (), place, fetcher=fetcher,
+            (scene,), (), geobox, fetcher=fetcher,
             bands=bands, polarizations=(), threads=settings.engine.reader_threads,
         )  # fmt: skip
         samples.append(pixels.dn[0].reshape(len(bands), -1))
@@ -151,8 +151,8 @@ def measure_pair(
         polarizations=polarizations,
         radar_age_h=None,
     )
-    places = _sample_places(optical, settings.grid.bands[0], contract, settings, fetcher)
-    sample = [observe(step, place, settings, fetcher, clock)[0] for place in places]
+    geoboxes = _sample_windows(optical, settings.grid.bands[0], contract, settings, fetcher)
+    sample = [observe(step, geobox, settings, fetcher, clock)[0] for geobox in geoboxes]
     return learn_pair(sample, model, settings.grid.bands, settings.radiometry)
 
 
@@ -197,7 +197,7 @@ def spread_starts(size: int, side: int, sample_windows: int) -> list[int]:
     return starts
 
 
-def _sample_places(
+def _sample_windows(
     scene: Scene, band: str, contract: Contract, settings: RunSettings, fetcher: Fetcher
 ) -> list[GeoBox]:
     """Return windows of a scene's own grid, evenly spread, at most ``sample_windows``."""

@@ -19,7 +19,7 @@ PairKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class RunFacts:
     """What every chunk job of a run needs; sent to each worker once."""
 
     storage: Storage
@@ -109,7 +109,7 @@ class Candidate:
     """Per row of the walk."""
 
 
-def core_of(work: Work, chunk: Chunk) -> tuple[slice, slice]:
+def core_of(facts: RunFacts, chunk: Chunk) -> tuple[slice, slice]:
     """Return where a chunk's core lies in what it reads."""
-    halo = work.plan.halo_px
+    halo = facts.plan.halo_px
     return (slice(halo, halo + chunk.geobox.height), slice(halo, halo + chunk.geobox.width))

@@ -13,7 +13,6 @@ import pytest
 import shapely
 import xarray as xr
 from affine import Affine
-from cloudfree.pixels.observation import Observation
 
 from cloudfree import patches
 from cloudfree.core.config import RestorationSettings, RunSettings
@@ -22,6 +21,7 @@ from cloudfree.core.errors import RequestError
 from cloudfree.core.timing import Stopwatch
 from cloudfree.core.types import Unsigned
 from cloudfree.geometry.grid import GridPlan, origin_px
+from cloudfree.pixels.observation import Observation
 from cloudfree.pixels.observe import observe
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Request, make_plan

@@ -11,13 +11,13 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from cloudfree.pixels.observation import Observation
 from odc.geo.geobox import GeoBox
 
 from cloudfree.core.config import GridSettings, MaskSettings, RunSettings
 from cloudfree.core.errors import ReadError
 from cloudfree.core.types import UInt8Array, Unsigned
 from cloudfree.pixels.masks import CLEAR, CLOUDY, DILATED
+from cloudfree.pixels.observation import Observation
 from cloudfree.pixels.observe import observe
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.scenes.harmonisation import Offset

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from cloudfree.product.pixel_counts import BINS, SEAM_REACH, Tally, count_pixels, sample
+from cloudfree.product.pixel_counts import BINS, SEAM_REACH, PixelCounts, count_pixels, sample
 
 WHOLE = (slice(None), slice(None))
 
@@ -23,7 +23,7 @@ def picture(seed: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return source, rng.integers(1, 12_000, (2, *shape)).astype(np.uint16)
 
 
-def same(one: Tally, other: Tally) -> bool:
+def same(one: PixelCounts, other: PixelCounts) -> bool:
     return all(
         np.array_equal(getattr(one, name), getattr(other, name))
         for name in ("pixels", "histogram", "seam_steps", "seam_pairs")
@@ -108,7 +108,7 @@ def test_any_cutting_gives_the_same_tally(side: int) -> None:
     shape, margin = (61, 83), SEAM_REACH + 1
     source, numbers = picture(7, shape)
     whole = count_pixels(source, numbers, WHOLE)
-    cut = Tally.empty(2)
+    cut = PixelCounts.empty(2)
     for top in range(0, shape[0], side):
         for left in range(0, shape[1], side):
             y, x = max(top - margin, 0), max(left - margin, 0)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cloudfree.core.source import RECONSTRUCTED, SEEN
 from PIL import Image
 
+from cloudfree.core.source import RECONSTRUCTED, SEEN
 from cloudfree.product import report
 from cloudfree.product.report_page import make_report
 from tests.reports import make_looks, make_summary

@@ -34,6 +34,14 @@ def test_the_baseline_is_built_in_and_learns_from_scenes() -> None:
     assert bundle.contract.name == "baseline"
 
 
+@pytest.mark.parametrize("name", ["bars", "reference"])
+def test_the_bars_are_read_under_their_first_name_too(tmp_path: Path, name: str) -> None:
+    table = f"[{name}]\nmean_colour = [0.5, -0.25, 0.0]\nregression = [[1, 2, 3]]\n"
+    bars = open_bundle(write(tmp_path, TOML + table)).contract.bars
+    assert bars is not None
+    assert (bars.mean_colour, bars.regression) == ((0.5, -0.25, 0.0), ((1, 2, 3),))
+
+
 def test_a_folder_is_a_bundle(tmp_path: Path) -> None:
     bundle = open_bundle(write(tmp_path, TOML))
     assert bundle.folder == tmp_path

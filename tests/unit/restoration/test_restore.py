@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from cloudfree.pixels.observation import Observation
 
 from cloudfree.core.contract import Contract
 from cloudfree.core.types import Float32Array, Masks
 from cloudfree.geometry.windows import Lattice, WindowChoice, choose_windows
+from cloudfree.pixels.observation import Observation
 from cloudfree.pixels.radiometry import OpticalStatistics, RadarStatistics
 from cloudfree.restoration.baseline import N_FEATURES, Baseline
 from cloudfree.restoration.restore import PairModel, restore_windows

@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from cloudfree.core.source import NODATA, NOT_RESTORED, RECONSTRUCTED, SEEN
 
+from cloudfree.core.source import NODATA, NOT_RESTORED, RECONSTRUCTED, SEEN
 from cloudfree.core.types import Masks
-from cloudfree.restoration.rims import REACH_PX, Composite, composite
+from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
 
 HEIGHT, WIDTH = 70, 110
 RNG = np.random.default_rng(9)
@@ -24,7 +24,7 @@ def limits(low: float = 1.0, high: float = 10_000.0) -> tuple[np.ndarray, np.nda
     return np.full(shape, low, np.float32), np.full(shape, high, np.float32)
 
 
-def blend(candidate: np.ndarray, **changes: Any) -> Composite:
+def blend(candidate: np.ndarray, **changes: Any) -> FittedPixels:
     asked = {
         "candidate": candidate.astype(np.float32),
         "covered": ALL,
@@ -32,7 +32,7 @@ def blend(candidate: np.ndarray, **changes: Any) -> Composite:
         "origin": (-11, 77),
         **changes,
     }
-    return composite(REFLECTANCE, MASKS, **asked)
+    return fit_rims(REFLECTANCE, MASKS, **asked)
 
 
 def test_seen_pixels_are_passed_on_exactly() -> None:
@@ -65,7 +65,7 @@ def test_made_pixels_stay_within_limits_and_say_when_they_met_one() -> None:
     low, high = 400.0, 900.0
     candidate = RNG.normal(650, 400, REFLECTANCE.shape)
     nobody = np.zeros_like(ALL)
-    done = composite(
+    done = fit_rims(
         REFLECTANCE,
         Masks(seen=nobody, made=MADE),
         candidate=candidate.astype(np.float32),
@@ -84,7 +84,7 @@ def test_far_from_seen_pixels_the_candidate_is_left_alone() -> None:
     seen = np.zeros(shape[1:], bool)
     seen[:, :100] = True
     candidate = RNG.uniform(1000, 3000, shape).astype(np.float32)
-    done = composite(
+    done = fit_rims(
         np.where(seen, 2500, 9000).astype(np.uint16)[None],
         Masks(seen=seen, made=~seen),
         candidate=candidate,
@@ -99,7 +99,7 @@ def test_far_from_seen_pixels_the_candidate_is_left_alone() -> None:
 def test_what_the_candidate_misses_at_the_rim_is_mended_inside() -> None:
     truth = 1500 + 4 * np.arange(WIDTH) * np.ones((2, HEIGHT, 1))
     candidate = truth - 350
-    done = composite(
+    done = fit_rims(
         np.where(MASKS.seen, truth, 9000).astype(np.uint16),
         MASKS,
         candidate=candidate.astype(np.float32),
@@ -116,7 +116,7 @@ def test_the_cloud_itself_is_never_mixed_in() -> None:
     done = blend(candidate)
     brighter = REFLECTANCE.copy()
     brighter[:, MADE] = 20_000
-    again = composite(
+    again = fit_rims(
         brighter,
         MASKS,
         candidate=candidate.astype(np.float32),
@@ -137,7 +137,7 @@ def test_seen_pixels_without_a_candidate_do_not_count() -> None:
 
 
 def test_with_nothing_to_make_nothing_is_asked_of_the_candidate() -> None:
-    done = composite(
+    done = fit_rims(
         REFLECTANCE,
         Masks(seen=~NOTHING, made=np.zeros_like(ALL)),
         candidate=np.full(REFLECTANCE.shape, np.nan, np.float32),

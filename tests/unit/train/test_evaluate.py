@@ -45,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = write_tiny_gans(tmp_path_factory.mktemp("bundle"))
-    colours = "\n".join(["[reference]", "mean_colour = [0.5, -0.25, 0.0]"])
+    colours = "\n".join(["[bars]", "mean_colour = [0.5, -0.25, 0.0]"])
     weights = [[0.1 * row + 0.01 * band for band in range(3)] for row in range(7)]
     text = (folder / "model.toml").read_text()
     tables = f"{colours}\nregression = {weights}\n"

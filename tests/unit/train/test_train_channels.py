@@ -95,7 +95,7 @@ def test_the_references_are_of_every_band_and_hear_both_polarisations(
     trained: dict[str, Path], patches: Path
 ) -> None:
     """Near infrared follows VH alone: a regression without it could not find that."""
-    reference = json.loads(trained["sar2opt"].with_name("reference.json").read_text())
+    reference = json.loads(trained["sar2opt"].with_name("bars.json").read_text())
     assert len(reference["mean_colour"]) == 4
     assert np.array(reference["regression"]).shape == (1 + 2 * 6, 4)
     scores = json.loads(trained["sar2opt"].with_name("baselines.json").read_text())

@@ -93,9 +93,9 @@ def test_the_command_writes_a_whole_bundle(
     assert f"--model {out}" in printed
     bundle = open_bundle(str(out))
     assert (bundle.contract.levels, bundle.contract.radar_kinds) == (("L1C",), ("grd",))
-    assert bundle.contract.reference is not None
-    assert bundle.contract.reference.mean_colour == (0.1, 0.2, 0.3)
-    assert bundle.contract.reference.regression[6] == (0.5, 0.25, 0.125)
+    assert bundle.contract.bars is not None
+    assert bundle.contract.bars.mean_colour == (0.1, 0.2, 0.3)
+    assert bundle.contract.bars.regression[6] == (0.5, 0.25, 0.125)
     assert check_golden(bundle) < GOLDEN_TOLERANCE
 
 

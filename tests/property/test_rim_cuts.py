@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudfree.core.types import Masks
-from cloudfree.restoration.rims import REACH_PX, composite
+from cloudfree.restoration.rims import REACH_PX, fit_rims
 
 HEIGHT, WIDTH = 330, 350
 ORIGIN = (-40_007, 51_013)
@@ -21,7 +21,7 @@ HIGH = np.full(REFLECTANCE.shape, 3800.0, np.float32)
 
 
 def cut(y: slice, x: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    done = composite(
+    done = fit_rims(
         REFLECTANCE[:, y, x],
         Masks(seen=(VALID & ~MADE)[y, x], made=(VALID & MADE)[y, x]),
         candidate=CANDIDATE[:, y, x],
@@ -70,7 +70,7 @@ def test_seen_is_exact_and_made_within_limits(seed: int, share: float, low: int)
     valid = rng.random(shape[1:]) < 0.9
     covered = rng.random(shape[1:]) < 0.9
     high = low + float(rng.integers(1, 4000))
-    done = composite(
+    done = fit_rims(
         reflectance,
         Masks(seen=valid & ~made, made=valid & made),
         candidate=rng.normal(2000, 3000, shape).astype(np.float32),
