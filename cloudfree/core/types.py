@@ -1,4 +1,4 @@
-"""Types that every floor shares: array aliases, masks, and the shape of a model."""
+"""Types that every room shares: array aliases, masks, and the shape of a model."""
 
 from __future__ import annotations
 

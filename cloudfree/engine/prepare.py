@@ -68,7 +68,8 @@ def _describe_model(name: str) -> dict[str, Any]:
     """Return a contract's facts; its bars under their first name, so that older runs go on."""
     facts = _plain(asdict(open_bundle(name).contract))
     assert isinstance(facts, dict)
-    return {**facts, "reference": facts.pop("bars")}
+    facts["reference"] = facts.pop("bars")
+    return facts
 
 
 def _sources(sources: Sources) -> dict[str, Any]:

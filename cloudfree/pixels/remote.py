@@ -2,7 +2,7 @@
 
 GDAL's own HTTP layer is left out on purpose. It takes truncated bodies and refusals for the file
 and keeps them, does not tell a hanging server from a broken connection, and does not know
-Retry-After; ARCHITECTURE.md says what was seen.
+Retry-After; docs/internals/reading.md says what was seen.
 """
 
 from __future__ import annotations
