@@ -234,12 +234,12 @@ def draw_scores(scores: Mapping[str, float], title: str) -> Figure:
     return figure
 
 
-def _draw_binned(axes: Axes, places: AnyArray, values: AnyArray, edges: AnyArray) -> None:
-    """Draw median, quartiles and mean of values by the bin that their place falls in."""
-    known = np.isfinite(places) & np.isfinite(values)
-    number = np.clip(np.digitize(places[known], edges[1:-1]), 0, len(edges) - 2)
+def _draw_binned(axes: Axes, positions: AnyArray, values: AnyArray, edges: AnyArray) -> None:
+    """Draw median, quartiles and mean of values by the bin that their position falls in."""
+    known = np.isfinite(positions) & np.isfinite(values)
+    number = np.clip(np.digitize(positions[known], edges[1:-1]), 0, len(edges) - 2)
     groups = [values[known][number == index] for index in range(len(edges) - 1)]
-    centres = [float(np.median(places[known][number == i])) for i in range(len(edges) - 1)]
+    centres = [float(np.median(positions[known][number == i])) for i in range(len(edges) - 1)]
     low, middle, high = (
         [float(np.percentile(group, share)) for group in groups] for share in (25, 50, 75)
     )
