@@ -47,7 +47,7 @@ _DRAWN_COVER = 0.4
 """Share under cloud where none of the scene's own can be taken."""
 _SCALES_PX = (1, 4, 16)
 _FADE = 5e-4
-"""Of the inpainting, which is also the ground that a cloud is lifted off: as in ``blend``."""
+"""Of the inpainting, which is also the ground that a cloud is lifted off: as in ``rims``."""
 _SAMPLE = 4000
 """Pixels of a place that the calibration learns from."""
 BASELINE, INPAINTING = "baseline", "inpainting"

@@ -65,7 +65,7 @@ def _clip_to_area(
 
 
 def _reached(facts: RunFacts, chunk: Chunk) -> tuple[slice, slice]:
-    """Return where a chunk's core and all that its blend reaches lie in what it reads."""
+    """Return where a chunk's core and all that its rims' fit reaches lie in what it reads."""
     margin = facts.plan.halo_px - REACH_PX
     height, width = chunk.geobox.shape
     return (

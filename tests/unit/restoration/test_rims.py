@@ -24,7 +24,7 @@ def limits(low: float = 1.0, high: float = 10_000.0) -> tuple[np.ndarray, np.nda
     return np.full(shape, low, np.float32), np.full(shape, high, np.float32)
 
 
-def blend(candidate: np.ndarray, **changes: Any) -> FittedPixels:
+def fit(candidate: np.ndarray, **changes: Any) -> FittedPixels:
     asked = {
         "candidate": candidate.astype(np.float32),
         "covered": ALL,
@@ -36,7 +36,7 @@ def blend(candidate: np.ndarray, **changes: Any) -> FittedPixels:
 
 
 def test_seen_pixels_are_passed_on_exactly() -> None:
-    done = blend(RNG.normal(3000, 2000, REFLECTANCE.shape))
+    done = fit(RNG.normal(3000, 2000, REFLECTANCE.shape))
     np.testing.assert_array_equal(done.reflectance[:, MASKS.seen], REFLECTANCE[:, MASKS.seen])
     assert (done.reflectance[:, NOTHING] == 0).all()
     assert not done.limited[MASKS.seen].any()
@@ -45,7 +45,7 @@ def test_seen_pixels_are_passed_on_exactly() -> None:
 def test_the_source_layer_names_every_pixel() -> None:
     covered = ALL.copy()
     covered[:, 60:] = False
-    source = blend(np.full(REFLECTANCE.shape, 500.0), covered=covered).source
+    source = fit(np.full(REFLECTANCE.shape, 500.0), covered=covered).source
     assert set(source[MASKS.seen]) == {SEEN}
     assert set(source[MADE & covered]) == {RECONSTRUCTED}
     assert set(source[MADE & ~covered]) == {NOT_RESTORED}
@@ -55,7 +55,7 @@ def test_the_source_layer_names_every_pixel() -> None:
 def test_made_pixels_have_numbers_exactly_where_reconstructed() -> None:
     covered = ALL.copy()
     covered[30:, :] = False
-    done = blend(np.full(REFLECTANCE.shape, -7000.0), covered=covered)
+    done = fit(np.full(REFLECTANCE.shape, -7000.0), covered=covered)
     shown = (done.source == SEEN) | (done.source == RECONSTRUCTED)
     for band in done.reflectance:
         np.testing.assert_array_equal(band > 0, shown)
@@ -113,7 +113,7 @@ def test_what_the_candidate_misses_at_the_rim_is_mended_inside() -> None:
 
 def test_the_cloud_itself_is_never_mixed_in() -> None:
     candidate = np.full(REFLECTANCE.shape, 1200.0)
-    done = blend(candidate)
+    done = fit(candidate)
     brighter = REFLECTANCE.copy()
     brighter[:, MADE] = 20_000
     again = fit_rims(
@@ -132,7 +132,7 @@ def test_seen_pixels_without_a_candidate_do_not_count() -> None:
     covered[:, :29] = False
     candidate = np.full(REFLECTANCE.shape, 1200.0)
     other = np.where(covered, candidate, 50_000.0)
-    one, two = blend(candidate, covered=covered), blend(other, covered=covered)
+    one, two = fit(candidate, covered=covered), fit(other, covered=covered)
     np.testing.assert_array_equal(one.reflectance, two.reflectance)
 
 
@@ -150,5 +150,5 @@ def test_with_nothing_to_make_nothing_is_asked_of_the_candidate() -> None:
 
 
 def test_a_made_pixel_is_never_nodata() -> None:
-    done = blend(np.full(REFLECTANCE.shape, -9000.0), limits=limits(0.0, 0.0))
+    done = fit(np.full(REFLECTANCE.shape, -9000.0), limits=limits(0.0, 0.0))
     assert (done.reflectance[:, MADE] >= 1).all()
