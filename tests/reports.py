@@ -29,7 +29,7 @@ def make_look(name: str, *, shape: tuple[int, int], seed: int = 0) -> StepPictur
         source=source,
         cloud=np.where(source == 0, 255, (source > 1) * rng.integers(1, 5, shape)).astype(np.uint8),
         decibel=rng.normal(-12, 3, shape).astype(np.float32),
-        tally=count_pixels(source, reflectance, (slice(None), slice(None))),
+        counts=count_pixels(source, reflectance, (slice(None), slice(None))),
     )
 
 

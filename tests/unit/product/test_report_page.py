@@ -225,7 +225,7 @@ def test_a_step_without_radar_and_without_seam() -> None:
     summary = make_summary()
     summary["steps"][0] |= {"radar": [], "radar_age_h": None, "radar_considered": []}
     (look,) = make_looks(1)
-    look.tally.seam_pairs[:] = 0
+    look.counts.seam_pairs[:] = 0
     text = Page(make_report([look], summary)).text
     assert "No radar was in reach" in text
     assert "No seen pixel lies beside" in text
