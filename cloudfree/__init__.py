@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cloudfree.api import load_model, open_cube, plan, run
-    from cloudfree.config import RunSettings
-    from cloudfree.errors import CloudfreeError, RequestError
-    from cloudfree.pipeline import Outcome
-    from cloudfree.planning import Plan
-    from cloudfree.synthetic import write_scenes
-    from cloudfree.types import Model
-    from cloudfree.user_cube import restore_cube
+    from cloudfree.core.config import RunSettings
+    from cloudfree.core.errors import CloudfreeError, RequestError
+    from cloudfree.core.types import Model
+    from cloudfree.engine.pipeline import Outcome
+    from cloudfree.own_cube import restore_cube
+    from cloudfree.planning.plan import Plan
+    from cloudfree.synthetic.scenes import write_scenes
 
     __version__: str
 
 _HOMES = {
-    "CloudfreeError": "errors",
-    "Model": "types",
-    "Outcome": "pipeline",
-    "Plan": "planning",
-    "RequestError": "errors",
-    "RunSettings": "config",
+    "CloudfreeError": "core.errors",
+    "Model": "core.types",
+    "Outcome": "engine.pipeline",
+    "Plan": "planning.plan",
+    "RequestError": "core.errors",
+    "RunSettings": "core.config",
     "load_model": "api",
     "open_cube": "api",
     "plan": "api",
-    "restore_cube": "user_cube",
+    "restore_cube": "own_cube",
     "run": "api",
-    "write_scenes": "synthetic",
+    "write_scenes": "synthetic.scenes",
 }
 """Public name -> the module that holds it; imported when first asked for (PEP 562), because
 ``import cloudfree`` must not wait for torch, dask and GDAL."""

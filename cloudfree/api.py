@@ -10,18 +10,18 @@ from pathlib import Path
 import xarray as xr
 from obstore.exceptions import BaseError
 
-from cloudfree import pipeline, planning
-from cloudfree.aoi import Area
-from cloudfree.bundle import open_bundle
-from cloudfree.config import RunSettings
-from cloudfree.errors import OutputError, StoreError
-from cloudfree.pipeline import Outcome
-from cloudfree.planning import Plan, Request
-from cloudfree.progress import Progress
-from cloudfree.storage import open_storage
-from cloudfree.store import CUBE
-from cloudfree.tables import build, read_toml
-from cloudfree.types import Model
+from cloudfree.core.config import RunSettings
+from cloudfree.core.errors import OutputError, StoreError
+from cloudfree.core.progress import Progress
+from cloudfree.core.tables import build, read_toml
+from cloudfree.core.types import Model
+from cloudfree.engine import pipeline
+from cloudfree.engine.pipeline import Outcome
+from cloudfree.geometry.aoi import Area
+from cloudfree.planning.plan import Plan, Request, make_plan
+from cloudfree.product.store import CUBE
+from cloudfree.restoration.bundle import open_bundle
+from cloudfree.storage.outputs import open_storage
 
 
 def plan(
@@ -50,7 +50,7 @@ def plan(
       optical  synthetic-sentinel-2-l2a-2024-06-15
     ...
     """
-    return planning.make_plan(_request(aoi, date, stac, model, bands, settings))
+    return make_plan(_request(aoi, date, stac, model, bands, settings))
 
 
 def run(
@@ -105,7 +105,7 @@ def open_cube(out: str | Path) -> xr.Dataset:
 
     ``out`` is what ``run`` was given, a folder or a URL. ``reflectance`` is decoded: 1 for a white
     surface, NaN for nodata. Dask's chunks are the shards of the cube. OutputError where there is no
-    cube, StoreError where the place fails.
+    cube, StoreError where the output fails.
     """
     storage = open_storage(out)
     try:

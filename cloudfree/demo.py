@@ -9,18 +9,18 @@ import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
 
-from cloudfree.bands import WHITE
-from cloudfree.blend import RECONSTRUCTED, SEEN
-from cloudfree.config import RunSettings
-from cloudfree.errors import OutputError
-from cloudfree.harmonisation import SINCE_0400_DN
-from cloudfree.pipeline import Outcome, run
-from cloudfree.planning import Request
-from cloudfree.progress import Progress
-from cloudfree.sampling import locate, take_nearest
-from cloudfree.storage import open_storage
-from cloudfree.synthetic import BANDS, SyntheticScenes, write_scenes
-from cloudfree.types import Float64Array
+from cloudfree.core.bands import WHITE
+from cloudfree.core.config import RunSettings
+from cloudfree.core.errors import OutputError
+from cloudfree.core.progress import Progress
+from cloudfree.core.source import RECONSTRUCTED, SEEN
+from cloudfree.core.types import Float64Array
+from cloudfree.engine.pipeline import Outcome, run
+from cloudfree.geometry.sampling import locate, take_nearest
+from cloudfree.planning.plan import Request
+from cloudfree.scenes.harmonisation import SINCE_0400_DN
+from cloudfree.storage.outputs import open_storage
+from cloudfree.synthetic.scenes import BANDS, SyntheticScenes, write_scenes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

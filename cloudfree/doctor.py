@@ -17,13 +17,13 @@ from pathlib import Path
 
 import psutil
 
-from cloudfree import catalog
-from cloudfree.bundle import GOLDEN_TOLERANCE, check_golden, open_bundle
-from cloudfree.bundle import built_in as built_in_models
-from cloudfree.errors import CloudfreeError
-from cloudfree.keys import unsigned
-from cloudfree.providers import DEFAULT, built_in, load_provider
-from cloudfree.storage import open_storage
+from cloudfree.core.errors import CloudfreeError
+from cloudfree.core.keys import unsigned
+from cloudfree.restoration.bundle import GOLDEN_TOLERANCE, check_golden, open_bundle
+from cloudfree.restoration.bundle import built_in as built_in_models
+from cloudfree.scenes import catalog
+from cloudfree.scenes.providers import DEFAULT, built_in, load_provider
+from cloudfree.storage.outputs import open_storage
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -199,7 +199,7 @@ def _look_at_models() -> Iterator[Finding]:
 
 
 def _look_at_extras() -> Iterator[Finding]:
-    """Look which optional packages are there, by what the package says of itself."""
+    """StepPictures which optional packages are there, by what the package says of itself."""
     wanted: dict[str, list[str]] = {}
     for requirement in metadata.requires("cloudfree") or ():
         found = re.match(r"([\w.-]+).*;\s*extra\s*==\s*['\"](\w+)['\"]", requirement)

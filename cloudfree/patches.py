@@ -14,9 +14,8 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from cloudfree.bundle import open_bundle
-from cloudfree.contract import POLARIZATIONS, Contract
-from cloudfree.errors import (
+from cloudfree.core.contract import POLARIZATIONS, Contract
+from cloudfree.core.errors import (
     AoiError,
     NoSceneError,
     OutputError,
@@ -26,17 +25,19 @@ from cloudfree.errors import (
     StoreError,
     UnreachableError,
 )
-from cloudfree.grid import GridPlan
-from cloudfree.masks import reach_px
-from cloudfree.measure import measure_pair, settle_offsets
-from cloudfree.observe import observe
-from cloudfree.planning import Plan, Request, make_plan
-from cloudfree.progress import Advance, Progress
-from cloudfree.remote import Fetcher
-from cloudfree.restoration import Observation, PairModel, cut_windows
-from cloudfree.scenes import Step
-from cloudfree.timing import Stopwatch
-from cloudfree.types import Float32Array, Masks, Model
+from cloudfree.core.progress import Advance, Progress
+from cloudfree.core.timing import Stopwatch
+from cloudfree.core.types import Float32Array, Masks, Model
+from cloudfree.geometry.grid import GridPlan
+from cloudfree.pixels.masks import reach_px
+from cloudfree.pixels.observation import Observation
+from cloudfree.pixels.observe import observe
+from cloudfree.pixels.remote import Fetcher
+from cloudfree.planning.plan import Plan, Request, make_plan
+from cloudfree.restoration.bundle import open_bundle
+from cloudfree.restoration.restore import PairModel, cut_windows
+from cloudfree.scenes.scene import Step
+from cloudfree.walk.measure import measure_pair, settle_offsets
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Block:
 
     geobox: GeoBox
     """Of all of them, and as far around them as cloud masks are dilated."""
-    places: dict[tuple[int, int], tuple[slice, slice]]
+    squares: dict[tuple[int, int], tuple[slice, slice]]
     """Row and column on the lattice of the CRS -> where in the block."""
 
 
@@ -101,8 +102,8 @@ def cut_patches(
         )
     halo_px = reach_px(request.settings.masks, plan.grid.resolution_m)
     blocks = list(find_blocks(plan.grid, choice.size_px, halo_px))
-    places = sum(len(block.places) for block in blocks)
-    if not places:
+    squares = sum(len(block.squares) for block in blocks)
+    if not squares:
         raise AoiError(
             f"the area holds no whole patch of {choice.size_px} px "
             f"({choice.size_px * plan.grid.resolution_m:g} m); give a larger one or lower --size-px"
@@ -113,12 +114,12 @@ def cut_patches(
         raise OutputError(f"cannot write to --out {out}: {error.strerror}") from None
     counts: Counter[str] = Counter({"kept": 0})
     if len(steps) < len(plan.steps):
-        counts["no radar"] = places * (len(plan.steps) - len(steps))
+        counts["no radar"] = squares * (len(plan.steps) - len(steps))
     fetcher = Fetcher(plan.settings.cube, plan.signer)
     model = OnlyContract(contract=contract)
     try:
         steps = list(settle_offsets(steps, plan.settings, contract, fetcher))
-        with progress.track("cut patches", len(steps) * places, "patches") as advance:
+        with progress.track("cut patches", len(steps) * squares, "patches") as advance:
             for step in steps:
                 cutter = Cutter(plan, step, model, out, choice, fetcher)
                 for block in blocks:
@@ -132,7 +133,7 @@ def cut_patches(
 
 
 def find_blocks(grid: GridPlan, size_px: int, halo_px: int) -> Iterator[Block]:
-    """Yield blocks that hold all places of ``size_px`` wholly in the area, with a halo."""
+    """Yield blocks that hold all squares of ``size_px`` wholly in the area, with a halo."""
     side_m = size_px * grid.resolution_m
     left, bottom, right, top = grid.area.bounds
     first_col, last_col = math.floor(left / side_m), math.ceil(right / side_m)
@@ -144,19 +145,19 @@ def find_blocks(grid: GridPlan, size_px: int, halo_px: int) -> Iterator[Block]:
     for row, col in itertools.product(*corners):
         rows = range(row, min(row + a_side, last_row))
         cols = range(col, min(col + a_side, last_col))
-        places = {
+        squares = {
             (r, c): (_span(r - row, size_px, halo_px), _span(c - col, size_px, halo_px))
             for r, c in itertools.product(rows, cols)
             if grid.area.covers(
                 shapely.box(c * side_m, -(r + 1) * side_m, (c + 1) * side_m, -r * side_m)
             )
         }
-        if places:
+        if squares:
             column, line = ~whole.affine @ (col * side_m, -row * side_m)
             moved = whole.affine @ whole.affine.translation(round(column), round(line))
             shape = (len(rows) * size_px, len(cols) * size_px)
             core = GeoBox(shape, moved, whole.crs)
-            yield Block(geobox=core.pad(halo_px, halo_px), places=places)
+            yield Block(geobox=core.pad(halo_px, halo_px), squares=squares)
 
 
 def _span(index: int, size_px: int, halo_px: int) -> slice:
@@ -194,11 +195,11 @@ class Cutter:
         settings = self.plan.settings
         observation, _ = observe(self.step, block.geobox, settings, self.fetcher, Stopwatch())
         counts: Counter[str] = Counter()
-        for at, place in block.places.items():
-            patch = _crop(observation, place)
+        for at, square in block.squares.items():
+            patch = _crop(observation, square)
             reason = _reject(patch, self.choice)
             if reason is None:
-                self.write(patch, at, block.geobox[place])
+                self.write(patch, at, block.geobox[square])
             counts[reason or "kept"] += 1
             advance(1)
         return counts
@@ -248,14 +249,14 @@ class Cutter:
             raise StoreError(f"cannot write {file}: {error.strerror}. Free some space") from None
 
 
-def _crop(observation: Observation, place: tuple[slice, slice]) -> Observation:
-    """Return what is observed at a place."""
+def _crop(observation: Observation, square: tuple[slice, slice]) -> Observation:
+    """Return what is observed at a square."""
     return Observation(
-        reflectance=observation.reflectance[:, *place],
-        masks=Masks(seen=observation.masks.seen[place], made=observation.masks.made[place]),
-        decibel=observation.decibel[:, *place],
-        optical_scene=observation.optical_scene[place],
-        radar_scene=observation.radar_scene[place],
+        reflectance=observation.reflectance[:, *square],
+        masks=Masks(seen=observation.masks.seen[square], made=observation.masks.made[square]),
+        decibel=observation.decibel[:, *square],
+        optical_scene=observation.optical_scene[square],
+        radar_scene=observation.radar_scene[square],
     )
 
 

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import distance_transform_edt
 
-from cloudfree.bands import choose_shown
-from cloudfree.blend import NODATA, NOT_RESTORED, RECONSTRUCTED, SEEN
-from cloudfree.types import AnyArray, Float32Array
+from cloudfree.core.bands import choose_shown
+from cloudfree.core.source import NODATA, NOT_RESTORED, RECONSTRUCTED, SEEN
+from cloudfree.core.types import AnyArray, Float32Array
 
 SEEN_COLOUR, MADE_COLOUR, TRUTH_COLOUR = "#c9a227", "#2678b2", "#55585c"
 _SOURCES = {
@@ -234,12 +234,12 @@ def draw_scores(scores: Mapping[str, float], title: str) -> Figure:
     return figure
 
 
-def _draw_binned(axes: Axes, places: AnyArray, values: AnyArray, edges: AnyArray) -> None:
-    """Draw median, quartiles and mean of values by the bin that their place falls in."""
-    known = np.isfinite(places) & np.isfinite(values)
-    number = np.clip(np.digitize(places[known], edges[1:-1]), 0, len(edges) - 2)
+def _draw_binned(axes: Axes, positions: AnyArray, values: AnyArray, edges: AnyArray) -> None:
+    """Draw median, quartiles and mean of values by the bin that their position falls in."""
+    known = np.isfinite(positions) & np.isfinite(values)
+    number = np.clip(np.digitize(positions[known], edges[1:-1]), 0, len(edges) - 2)
     groups = [values[known][number == index] for index in range(len(edges) - 1)]
-    centres = [float(np.median(places[known][number == i])) for i in range(len(edges) - 1)]
+    centres = [float(np.median(positions[known][number == i])) for i in range(len(edges) - 1)]
     low, middle, high = (
         [float(np.percentile(group, share)) for group in groups] for share in (25, 50, 75)
     )

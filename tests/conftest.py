@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloudfree.cli import entry
-from cloudfree.synthetic import SyntheticScenes, write_scenes
+from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

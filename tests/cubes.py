@@ -11,11 +11,11 @@ import zarr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from cloudfree.grid import Chunk, GridPlan
-from cloudfree.harmonisation import Offset
-from cloudfree.scenes import Scene, Step
-from cloudfree.storage import open_storage
-from cloudfree.store import ChunkPixels, create_cube
+from cloudfree.geometry.grid import Chunk, GridPlan
+from cloudfree.product.store import ChunkPixels, create_cube
+from cloudfree.scenes.harmonisation import Offset
+from cloudfree.scenes.scene import Scene, Step
+from cloudfree.storage.outputs import open_storage
 
 BANDS = ("B04", "B03", "B02")
 SIDE = 512

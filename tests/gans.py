@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from cloudfree.bands import RGB
-from cloudfree.contract import Channels
+from cloudfree.core.bands import RGB
+from cloudfree.core.contract import Channels
 from cloudfree.gan import build_generator, init_weights
 from cloudfree.gan.removal import CloudRemoval, count_inputs
 

@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from cloudfree.report import Look, picture_px
-from cloudfree.tally import count_pixels
+from cloudfree.product.pixel_counts import count_pixels
+from cloudfree.product.report import StepPictures, picture_px
 
 BANDS = ("B04", "B03", "B02")
 _START = dt.datetime(2024, 1, 3, 10, 20, tzinfo=dt.UTC)
 
 
-def make_look(name: str, *, shape: tuple[int, int], seed: int = 0) -> Look:
+def make_look(name: str, *, shape: tuple[int, int], seed: int = 0) -> StepPictures:
     """Return a look of noise, which no picture format makes small."""
     rng = np.random.default_rng(seed)
     source = np.where(np.arange(shape[1]) < shape[1] // 2, 1, 2).astype(np.uint8)
     source = np.broadcast_to(source, shape).copy()
     source[0], source[-1] = 0, 3
     reflectance = rng.integers(200, 1500, (3, *shape), dtype=np.uint16)
-    return Look(
+    return StepPictures(
         name=name,
         bands=BANDS,
         observed=rng.integers(0, 255, (*shape, 3), dtype=np.uint8),
@@ -29,11 +29,11 @@ def make_look(name: str, *, shape: tuple[int, int], seed: int = 0) -> Look:
         source=source,
         cloud=np.where(source == 0, 255, (source > 1) * rng.integers(1, 5, shape)).astype(np.uint8),
         decibel=rng.normal(-12, 3, shape).astype(np.float32),
-        tally=count_pixels(source, reflectance, (slice(None), slice(None))),
+        counts=count_pixels(source, reflectance, (slice(None), slice(None))),
     )
 
 
-def make_looks(n_steps: int) -> list[Look]:
+def make_looks(n_steps: int) -> list[StepPictures]:
     """Return looks of that many dates, as large as a run would make them."""
     side = picture_px(n_steps)
     days = [_START + dt.timedelta(days=5 * step) for step in range(n_steps)]

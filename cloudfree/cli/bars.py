@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cloudfree.progress import Advance
+from cloudfree.core.progress import Advance
 
 _LINES = 10
 """Lines at most for one row of the walk, evenly spread over its work."""

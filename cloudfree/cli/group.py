@@ -9,7 +9,7 @@ import click
 
 from cloudfree.cli.bars import bars_or_lines
 from cloudfree.cli.logs import set_up_logging
-from cloudfree.progress import Progress, Silent
+from cloudfree.core.progress import Progress, Silent
 
 EXAMPLES = """
 \b

@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 
 from cloudfree.cli.group import main
-from cloudfree.config import RunSettings
-from cloudfree.errors import BundleError, RequestError
-from cloudfree.progress import Progress
-from cloudfree.tables import build
+from cloudfree.core.config import RunSettings
+from cloudfree.core.errors import BundleError, RequestError
+from cloudfree.core.progress import Progress
+from cloudfree.core.tables import build
 
 MODELS_EXAMPLES = """
 \b
@@ -27,7 +27,7 @@ Example:
 @main.command("models", epilog=MODELS_EXAMPLES)
 def models_command() -> None:
     """List the built-in models; check their contracts, hashes and golden files."""
-    from cloudfree.bundle import GOLDEN_TOLERANCE, built_in, check_golden, open_bundle
+    from cloudfree.restoration.bundle import GOLDEN_TOLERANCE, built_in, check_golden, open_bundle
 
     default, wrong = RunSettings().restoration.model, []
     for name in built_in():
@@ -126,8 +126,8 @@ def evaluate_command(
 ) -> None:
     """Score a model on pairs with truth, beside what needs no network and the paper's figures."""
     with needs_training_extra():
-        from cloudfree.evaluate import EvaluationSettings, as_text, evaluate
-    from cloudfree.clouds import CloudSettings
+        from cloudfree.train.evaluate import EvaluationSettings, as_text, evaluate
+    from cloudfree.synthetic.clouds import CloudSettings
 
     if suite:
         _run_suite(data, out, clouds, {"width": width, "steps": steps, "seed": seed}, as_json)
@@ -199,7 +199,7 @@ def bundle_command(
     """Make a bundle of trainings: contract, half-precision weights, golden file."""
     with needs_training_extra():
         from cloudfree.train.ship import ship
-    from cloudfree.bundle import write_golden
+    from cloudfree.restoration.bundle import write_golden
 
     ship(
         out,
@@ -252,7 +252,7 @@ def pack_command(
     with needs_training_extra():
         from cloudfree.train.pack import write_pack
         from cloudfree.train.settings import TrainSettings
-    from cloudfree.tables import read_toml
+    from cloudfree.core.tables import read_toml
 
     tables = read_toml(settings_file) if settings_file else {}
     channels = build(TrainSettings, tables, str(settings_file)).channels

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from cloudfree.config import RunSettings
-from cloudfree.tables import build, merge, read_toml
+from cloudfree.core.config import RunSettings
+from cloudfree.core.tables import build, merge, read_toml
 
 ENGINE = (
     "scheduler",
@@ -214,7 +214,7 @@ def product_options(command: F) -> F:
 
 def read_request(options: dict[str, Any]) -> Any:
     """Return the Request behind the options: flags over --config over defaults."""
-    from cloudfree.planning import Request
+    from cloudfree.planning.plan import Request
 
     config, given = options["config"], dict(options)
     if given["bands"]:

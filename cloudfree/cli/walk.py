@@ -24,17 +24,17 @@ from cloudfree.cli.options import (
     read_request,
     request_options,
 )
-from cloudfree.config import RunSettings
-from cloudfree.errors import CloudfreeError, RequestError
-from cloudfree.keys import unsigned
-from cloudfree.progress import Progress
-from cloudfree.tables import build, read_toml
-from cloudfree.text import plan_text, run_text
+from cloudfree.core.config import RunSettings
+from cloudfree.core.errors import CloudfreeError, RequestError
+from cloudfree.core.keys import unsigned
+from cloudfree.core.progress import Progress
+from cloudfree.core.tables import build, read_toml
+from cloudfree.product.printout import plan_text, run_text
 
 if TYPE_CHECKING:
-    from cloudfree.pipeline import Outcome
-    from cloudfree.planning import Request
-    from cloudfree.storage import Storage
+    from cloudfree.engine.pipeline import Outcome
+    from cloudfree.planning.plan import Request
+    from cloudfree.storage.outputs import Storage
 
 
 _GRACE_S = 5.0
@@ -67,7 +67,7 @@ Ctrl-C and SIGTERM finish the chunks in flight; the same command goes on from th
 @engine_options
 def plan_command(as_json: bool, **options: Any) -> None:
     """Say what a run would do: scenes, gaps, chunks, bytes and memory; reads no pixel."""
-    from cloudfree.planning import make_plan
+    from cloudfree.planning.plan import make_plan
 
     described = make_plan(read_request(options)).describe()
     click.echo(json.dumps(described, indent=1) if as_json else plan_text(described))
@@ -99,8 +99,8 @@ def run_command(
     **options: Any,
 ) -> None:
     """Make a cloud-free cube of an area and date, or go on with one that was begun."""
-    from cloudfree.collection import add_to_catalog, check_catalog
-    from cloudfree.storage import open_storage
+    from cloudfree.product.collection import add_to_catalog, check_catalog
+    from cloudfree.storage.outputs import open_storage
 
     storage = open_storage(out)
     folder = None if catalog is None else check_catalog(catalog, storage)
@@ -128,7 +128,7 @@ def run_command(
 
 def _run(request: Request, storage: Storage, overwrite: bool, progress: Progress) -> Outcome:
     """Run; whatever ends it early says with which command to go on."""
-    from cloudfree.pipeline import run
+    from cloudfree.engine.pipeline import run
 
     try:
         with _stop_when_told() as stop:

@@ -8,7 +8,7 @@ import time
 import click
 
 from cloudfree.cli.group import main
-from cloudfree.text import status_text
+from cloudfree.product.printout import status_text
 
 _POLL_S = 5.0
 
@@ -28,8 +28,8 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON each time.")
 def status_command(out: str, follow: bool, as_json: bool) -> None:
     """Say how far the run in a folder or at a URL is; from any machine, while it runs or after."""
-    from cloudfree.status import read_status
-    from cloudfree.storage import open_storage
+    from cloudfree.engine.status import read_status
+    from cloudfree.storage.outputs import open_storage
 
     storage = open_storage(out)
     while True:

@@ -1,4 +1,9 @@
-"""Dask: a client for a run, what its workers hold, and jobs in a bounded number."""
+"""Dask: a client for a run, what its workers hold, and jobs in a bounded number.
+
+It alone knows Dask clusters; ``kubernetes`` alone asks Kubernetes. Imports only ``core``.
+``engine``, ``check`` and ``planning`` hand it jobs. docs/internals/engine.md and kubernetes.md
+say more.
+"""
 
 from cloudfree.cluster.connect import connect
 from cloudfree.cluster.dispatch import (

@@ -25,8 +25,8 @@ from distributed import (
 from distributed.security import Security
 
 from cloudfree.cluster.shared import GPU
-from cloudfree.config import EngineSettings
-from cloudfree.errors import SettingsError
+from cloudfree.core.config import EngineSettings
+from cloudfree.core.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 

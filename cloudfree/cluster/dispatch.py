@@ -18,7 +18,7 @@ from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
 from cloudfree.cluster.shared import GPU, count_fitting
-from cloudfree.errors import ClusterError
+from cloudfree.core.errors import ClusterError
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 from distributed import Client, Worker, WorkerPlugin, get_worker
 
-from cloudfree.errors import ClusterError
-from cloudfree.types import OnDevice
+from cloudfree.core.errors import ClusterError
+from cloudfree.core.types import OnDevice
 
 logger = logging.getLogger(__name__)
 

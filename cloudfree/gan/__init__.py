@@ -1,4 +1,8 @@
-"""The networks of the paper: generator, discriminator, and the U-Net generator of its ablation."""
+"""The networks of the paper: generator, discriminator, and the U-Net generator of its ablation.
+
+``pair`` is GAN1 and GAN2 behind the face of a model, ``removal`` what GAN2 is given. Imports
+``core`` and torch, no geospatial library. ``restoration.bundle`` loads it, ``train`` trains it.
+"""
 
 from __future__ import annotations
 

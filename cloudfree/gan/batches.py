@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cloudfree.errors import DeviceError
+from cloudfree.core.errors import DeviceError
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from cloudfree.gan.fill import Fill
 from cloudfree.gan.removal import INPUTS, CloudRemoval, count_inputs
 
 if TYPE_CHECKING:
-    from cloudfree.contract import Contract
-    from cloudfree.types import Float32Array, Masks
+    from cloudfree.core.contract import Contract
+    from cloudfree.core.types import Float32Array, Masks
 
 
 logger = logging.getLogger(__name__)

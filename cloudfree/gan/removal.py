@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cloudfree.gan.fill import Fill, fill_hidden, radar_guides
 
 if TYPE_CHECKING:
-    from cloudfree.contract import Channels
+    from cloudfree.core.contract import Channels
 
 INPUTS = ("cloudy", "observed", "translated", "radar", "made")
 """Kinds of input that a generator may see."""

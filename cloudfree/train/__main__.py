@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 
-from cloudfree.errors import RequestError
-from cloudfree.tables import build, merge, read_toml
+from cloudfree.core.errors import RequestError
+from cloudfree.core.tables import build, merge, read_toml
 from cloudfree.train.prepare import prepare, write_baselines
 from cloudfree.train.settings import TrainSettings
 

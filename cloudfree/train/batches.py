@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cloudfree.clouds import Cloud, CloudSettings, lay_sky, make_sky
-from cloudfree.errors import RequestError
+from cloudfree.core.errors import RequestError
+from cloudfree.core.types import BoolArray, Float32Array
+from cloudfree.synthetic.clouds import Cloud, CloudSettings, lay_sky, make_sky
 from cloudfree.train.pairs import Half, Pair
 from cloudfree.train.settings import PatchSettings
-from cloudfree.types import BoolArray, Float32Array
 
 NODATA = -1.0
 """What pictures and radar hold where a window juts out of its scene."""

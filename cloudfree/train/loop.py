@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from cloudfree.errors import RequestError
+from cloudfree.core.errors import RequestError
 from cloudfree.gan import Discriminator, init_weights
 from cloudfree.gan.removal import count_inputs
 from cloudfree.train.averaging import AveragedGenerator

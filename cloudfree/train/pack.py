@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cloudfree.clouds import Cloud
-from cloudfree.contract import Channels
-from cloudfree.errors import RequestError
-from cloudfree.tables import build
+from cloudfree.core.contract import Channels
+from cloudfree.core.errors import RequestError
+from cloudfree.core.tables import build
+from cloudfree.synthetic.clouds import Cloud
 from cloudfree.train.pairs import Half, Pair
 from cloudfree.train.readers import read_clouds, read_pairs
 

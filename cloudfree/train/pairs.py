@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cloudfree.contract import Channels
-from cloudfree.errors import RequestError
-from cloudfree.types import AnyArray, BoolArray, Float32Array
+from cloudfree.core.contract import Channels
+from cloudfree.core.errors import RequestError
+from cloudfree.core.types import AnyArray, BoolArray, Float32Array
 
 Half = NDArray[np.float16]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cloudfree.contract import Channels
+from cloudfree.core.contract import Channels
+from cloudfree.core.types import AnyArray
 from cloudfree.train.pairs import Pair, pick_channels
-from cloudfree.types import AnyArray
 
 PATCH_LAYERS = (
     "optical", "radar", "bands", "polarizations", "low_dn", "high_dn", "scene", "place",

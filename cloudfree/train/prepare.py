@@ -16,10 +16,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cloudfree.clouds import Cloud
-from cloudfree.contract import Channels
-from cloudfree.errors import RequestError
-from cloudfree.tables import build
+from cloudfree.core.contract import Channels
+from cloudfree.core.errors import RequestError
+from cloudfree.core.tables import build
+from cloudfree.synthetic.clouds import Cloud
 from cloudfree.train.baselines import ColourRegression, fill_without_network, mean_colour
 from cloudfree.train.batches import PatchSource
 from cloudfree.train.loop import Trainer
@@ -36,7 +36,7 @@ KNOWN_PAIRS, KNOWN_WINDOWS = 24, 48
 """How much of the training is scored beside the validation."""
 SIDES = 8
 """Generators take pictures whose sides are multiples of this."""
-REFERENCE = "reference.json"
+BARS = "bars.json"
 """What needs no network, fitted on the training; goes into a bundle."""
 BASELINE_BATCHES = 40
 """Batches that the colour regression is fitted on."""
@@ -130,13 +130,13 @@ def write_baselines(trainer: Trainer) -> None:
     if not windows or (out / "baselines.json").exists() or not trainer.fabric.is_global_zero:
         return
     if trainer.settings.task == "sar2opt":
-        colour, regression = fit_reference(trainer.source)
-        baselines = score_references(windows, colour, regression)
-        reference = {
+        colour, regression = fit_bars(trainer.source)
+        baselines = score_bars(windows, colour, regression)
+        bars = {
             "mean_colour": colour.flatten().tolist(),
             "regression": regression.weights.tolist(),
         }
-        (out / REFERENCE).write_text(json.dumps(reference, indent=1), encoding="utf-8")
+        (out / BARS).write_text(json.dumps(bars, indent=1), encoding="utf-8")
     else:
         baselines = score_fills(windows)
     (out / "baselines.json").write_text(json.dumps(baselines, indent=1), encoding="utf-8")
@@ -189,13 +189,13 @@ def translate_unseen(pairs: Sequence[Pair], translators: Sequence[Translator]) -
     return pictures
 
 
-def fit_reference(source: PatchSource) -> tuple[Tensor, ColourRegression]:
+def fit_bars(source: PatchSource) -> tuple[Tensor, ColourRegression]:
     """Return the mean colour (1, band, 1, 1) and the regression on radar of a training."""
     batches = [source.draw(8, seed=0, step=step) for step in range(BASELINE_BATCHES)]
     return mean_colour(batches), ColourRegression.fit(batches)
 
 
-def score_references(
+def score_bars(
     windows: Sequence[Window], colour: Tensor, regression: ColourRegression
 ) -> dict[str, Scores]:
     """Return the scores of what needs no network in SAR to optical.

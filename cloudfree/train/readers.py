@@ -22,13 +22,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from cloudfree.bands import BANDS, RGB
-from cloudfree.clouds import Cloud, clip_cloud
-from cloudfree.contract import POLARIZATIONS, Channels
-from cloudfree.errors import RequestError
+from cloudfree.core.bands import BANDS, RGB
+from cloudfree.core.contract import POLARIZATIONS, Channels
+from cloudfree.core.errors import RequestError
+from cloudfree.core.types import AnyArray, Float32Array
+from cloudfree.synthetic.clouds import Cloud, clip_cloud
 from cloudfree.train.pairs import Pair, Picked, pick_channels, standardise, stretch
 from cloudfree.train.patch_files import read_patch
-from cloudfree.types import AnyArray, Float32Array
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cloudfree.clouds import Cloud, CloudSettings, lay_sky, make_sky
-from cloudfree.metrics import mae, psnr, sam, ssim
+from cloudfree.core.types import BoolArray, Float32Array
+from cloudfree.restoration.metrics import mae, psnr, sam, ssim
+from cloudfree.synthetic.clouds import Cloud, CloudSettings, lay_sky, make_sky
 from cloudfree.train.batches import Batch, grow
 from cloudfree.train.pairs import Half, Pair
-from cloudfree.types import BoolArray, Float32Array
 
 MADE_GROWTH_PX = 5
 """A mask is a little larger than a drawn cloud, as a detector's is after dilation."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import get_args
 
-from cloudfree.bands import RGB, check_bands
-from cloudfree.clouds import CloudSettings
-from cloudfree.contract import Channels
-from cloudfree.errors import SettingsError
+from cloudfree.core.bands import RGB, check_bands
+from cloudfree.core.contract import Channels
+from cloudfree.core.errors import SettingsError
+from cloudfree.core.tables import require
 from cloudfree.gan import Network
 from cloudfree.gan.fill import Fill
 from cloudfree.gan.removal import INPUTS
-from cloudfree.tables import require
+from cloudfree.synthetic.clouds import CloudSettings
 from cloudfree.train.losses import Objective
 
 TASKS = ("sar2opt", "cloud_removal")

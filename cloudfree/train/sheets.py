@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from cloudfree.bands import choose_shown
-from cloudfree.contract import POLARIZATIONS
+from cloudfree.core.bands import choose_shown
+from cloudfree.core.contract import POLARIZATIONS
 
 
 def write_sheet(

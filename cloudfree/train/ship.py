@@ -7,14 +7,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from cloudfree.errors import BundleError, SettingsError
-from cloudfree.tables import build
-from cloudfree.train.prepare import REFERENCE
+from cloudfree.core.errors import BundleError, SettingsError
+from cloudfree.core.tables import build
+from cloudfree.train.prepare import BARS
 from cloudfree.train.settings import GeneratorSettings, TrainSettings
 
 STRIDE_PX = 128
@@ -65,9 +66,8 @@ def ship(
         lines.append("shows_cloud = true")
     for role, training in settings.items():
         lines += ["", f"[{role}]", *_describe(role, training.generator)]
-    if sar2opt is not None and sar2opt.with_name(REFERENCE).exists():
-        reference = json.loads(sar2opt.with_name(REFERENCE).read_text(encoding="utf-8"))
-        lines += ["", "[reference]", *(f"{key} = {value}" for key, value in reference.items())]
+    if sar2opt is not None and (bars := _read_bars(sar2opt.parent)):
+        lines += ["", "[bars]", *(f"{key} = {value}" for key, value in bars.items())]
     folder.mkdir(parents=True, exist_ok=True)
     for role, file in trainings.items():
         target = folder / f"{role}.safetensors"
@@ -100,6 +100,15 @@ def _describe(role: str, chosen: GeneratorSettings) -> list[str]:
             f"residual = {json.dumps(chosen.residual)}",
         ]
     return lines
+
+
+def _read_bars(training: Path) -> dict[str, Any]:
+    """Return what a training wrote of the fills that need no network; nothing where it did not."""
+    for name in (BARS, "reference.json"):  # the latter from earlier trainings
+        if (training / name).exists():
+            bars: dict[str, Any] = json.loads((training / name).read_text(encoding="utf-8"))
+            return bars
+    return {}
 
 
 def _halve(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

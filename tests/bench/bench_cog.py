@@ -19,13 +19,13 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from cloudfree.cog import export_cog
-from cloudfree.grid import GridPlan
-from cloudfree.layers import REFLECTANCE
-from cloudfree.scenes import Step
-from cloudfree.storage import open_storage
-from cloudfree.store import ChunkPixels, create_cube, write_chunk
-from cloudfree.timing import peak_memory_bytes
+from cloudfree.core.timing import peak_memory_bytes
+from cloudfree.geometry.grid import GridPlan
+from cloudfree.product.cog import export_cog
+from cloudfree.product.layers import REFLECTANCE
+from cloudfree.product.store import ChunkPixels, create_cube, write_chunk
+from cloudfree.scenes.scene import Step
+from cloudfree.storage.outputs import open_storage
 
 BANDS = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
 TIME = dt.datetime(2024, 6, 3, tzinfo=dt.UTC)

@@ -30,12 +30,12 @@ from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from cloudfree.cluster import read_shared, run_jobs, share
-from cloudfree.grid import GridPlan
-from cloudfree.jobs import ChunkJob
-from cloudfree.ledger import Ledger, Totals
-from cloudfree.storage import Storage, open_storage
-from cloudfree.timing import peak_memory_bytes
-from cloudfree.work import ChunkRecord
+from cloudfree.core.timing import peak_memory_bytes
+from cloudfree.engine.jobs import ChunkJob
+from cloudfree.geometry.grid import GridPlan
+from cloudfree.storage.ledger import Ledger, Totals
+from cloudfree.storage.outputs import Storage, open_storage
+from cloudfree.walk.run_facts import ChunkRecord
 from tests.servers.dask_cluster import Process, dask_cluster
 
 CHUNK_PX = 256

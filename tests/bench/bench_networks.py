@@ -16,12 +16,12 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from cloudfree.bands import RGB
-from cloudfree.contract import Contract, GeneratorContract, RemovalContract
+from cloudfree.core.bands import RGB
+from cloudfree.core.contract import Contract, GeneratorContract, RemovalContract
+from cloudfree.core.types import Masks
 from cloudfree.gan import TwoGans, build_gans, build_generator
 from cloudfree.gan.layers import init_weights
 from cloudfree.gan.removal import count_inputs
-from cloudfree.types import Masks
 
 INPUTS = ("cloudy", "observed", "translated", "radar", "made")
 SIDE = 256

@@ -30,12 +30,13 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from cloudfree import cube, sampling
-from cloudfree.config import CubeSettings
-from cloudfree.harmonisation import Offset
-from cloudfree.remote import Fetcher
-from cloudfree.scenes import Scene
-from cloudfree.types import Unsigned
+from cloudfree.core.config import CubeSettings
+from cloudfree.core.types import Unsigned
+from cloudfree.geometry import sampling
+from cloudfree.pixels import cube
+from cloudfree.pixels.remote import Fetcher
+from cloudfree.scenes.harmonisation import Offset
+from cloudfree.scenes.scene import Scene
 
 BANDS = ("B02", "B03", "B04")
 SIDE = 4096

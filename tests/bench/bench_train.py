@@ -21,7 +21,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from cloudfree.clouds import CloudSettings
+from cloudfree.synthetic.clouds import CloudSettings
 from cloudfree.train import losses
 from cloudfree.train.batches import PatchSource
 from cloudfree.train.loop import Trainer

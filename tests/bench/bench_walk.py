@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cloudfree.synthetic import SyntheticScenes, write_scenes
+from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
 
 
 def run_once(scenes: SyntheticScenes, out: Path, chunk_px: int, workers: int) -> str:

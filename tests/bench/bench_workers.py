@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from distributed import Client
 
-from cloudfree.synthetic import SyntheticScenes, write_scenes
+from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
 from tests.servers.dask_cluster import dask_cluster
 
 ROOT = Path(__file__).resolve().parents[2]

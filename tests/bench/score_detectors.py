@@ -1,4 +1,4 @@
-"""Judge the cloud detectors on real patches with masks: the table in cloudfree/detectors.py.
+"""Judge the cloud detectors on real patches with masks: the table in cloudfree/pixels/detectors.py.
 
 python tests/bench/score_detectors.py [SHARED]   (the folder with data/ and stac/; ../shared)
 s2cloudless is judged where it is installed.
@@ -17,10 +17,10 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from cloudfree import masks
-from cloudfree.config import MaskSettings
-from cloudfree.detectors import S2Cloudless, Thresholds
-from cloudfree.types import BoolArray, CloudDetector, Float32Array
+from cloudfree.core.config import MaskSettings
+from cloudfree.core.types import BoolArray, CloudDetector, Float32Array
+from cloudfree.pixels import masks
+from cloudfree.pixels.detectors import S2Cloudless, Thresholds
 
 BANDS = (
     "B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12",

@@ -21,7 +21,7 @@ from odc.geo.geobox import GeoBox
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from cloudfree.sampling import locate, take_bilinear, take_nearest
+from cloudfree.geometry.sampling import locate, take_bilinear, take_nearest
 
 PEAK = 3558.0
 DN_PER_VALUE = 13.95

@@ -21,10 +21,10 @@ from odc.geo.geobox import GeoBox
 from scipy.stats import spearmanr
 
 import cloudfree
-from cloudfree.bands import WHITE
-from cloudfree.config import RunSettings
-from cloudfree.sampling import locate, take_nearest
-from cloudfree.tables import build
+from cloudfree.core.bands import WHITE
+from cloudfree.core.config import RunSettings
+from cloudfree.core.tables import build
+from cloudfree.geometry.sampling import locate, take_nearest
 
 BANDS = ("B04", "B03", "B02")
 CLEAR = ("2019-09", "2020-01", "2020-02", "2020-03", "2020-04", "2020-05", "2020-06", "2020-07")

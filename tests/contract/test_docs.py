@@ -14,18 +14,19 @@ import pytest
 
 import cloudfree
 from cloudfree.cli import main
-from cloudfree.config import RunSettings
-from cloudfree.layers import LAYERS, UNCERTAINTY, Layer
-from cloudfree.provenance import RUN
-from cloudfree.storage import open_storage
-from cloudfree.store import CUBE, create_cube
-from cloudfree.tables import build
+from cloudfree.core.config import RunSettings
+from cloudfree.core.tables import build
+from cloudfree.product.layers import LAYERS, UNCERTAINTY, Layer
+from cloudfree.product.provenance import RUN
+from cloudfree.product.store import CUBE, create_cube
+from cloudfree.storage.outputs import open_storage
 from cloudfree.train.__main__ import main as train
 from cloudfree.train.settings import TrainSettings
 from tests.cubes import make_grid, make_step
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+INSIDE = [ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs" / "internals").glob("*.md"))]
 PRODUCT = ROOT / "docs" / "product.md"
 ALL_LAYERS = (*LAYERS, UNCERTAINTY)
 _BLOCK = re.compile(r"^([ ]*)```(\w*)\n(.*?)^\1```$", re.M | re.S)
@@ -54,7 +55,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@every_page
+@pytest.mark.parametrize("page", [*PAGES, *INSIDE], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_pictures_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", read_prose(page)):
         assert not re.match(r"\w+:", target), f"{target} leaves the project"
@@ -68,6 +69,8 @@ def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
     pages = {page.name for page in PAGES} - {"README.md"}
     assert pages == set(re.findall(r"\((\w+\.md)\)", index))
+    inside = {page.name for page in INSIDE[1:]}
+    assert inside == set(re.findall(r"\(internals/(\w+\.md)\)", index))
 
 
 def command_lines(page: Path) -> list[list[str]]:

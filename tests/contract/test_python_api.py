@@ -58,7 +58,7 @@ def test_other_names_are_not() -> None:
 
 
 def test_plan_stays_the_function_when_the_walk_was_imported_first() -> None:
-    code = "import cloudfree.pipeline, cloudfree; print(callable(cloudfree.plan))"
+    code = "import cloudfree.engine.pipeline, cloudfree; print(callable(cloudfree.plan))"
     assert run_python(code) == "True"
 
 
@@ -74,7 +74,7 @@ def test_type_checkers_see_the_names(tmp_path: Path) -> None:
     assert "Any" not in result.stdout
 
 
-@pytest.mark.parametrize("name", ["cloudfree", "cloudfree.api", "cloudfree.user_cube"])
+@pytest.mark.parametrize("name", ["cloudfree", "cloudfree.api", "cloudfree.own_cube"])
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = doctest.testmod(importlib.import_module(name))

@@ -11,12 +11,12 @@ import pyproj
 import rasterio
 import xarray as xr
 
-from cloudfree.config import RunSettings
-from cloudfree.pipeline import Outcome, run
-from cloudfree.planning import Request
-from cloudfree.storage import open_storage
-from cloudfree.tables import build
-from cloudfree.types import Signer, Unsigned
+from cloudfree.core.config import RunSettings
+from cloudfree.core.tables import build
+from cloudfree.core.types import Signer, Unsigned
+from cloudfree.engine.pipeline import Outcome, run
+from cloudfree.planning.plan import Request
+from cloudfree.storage.outputs import open_storage
 
 UNSIGNED = Unsigned()
 LAYERS = ("reflectance", "source", "cloud", "optical_scene", "radar_scene")

@@ -14,8 +14,8 @@ import shapely
 import xarray as xr
 
 import cloudfree
-from cloudfree.config import GridSettings, RestorationSettings
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.core.config import GridSettings, RestorationSettings
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.test_object_stores import environment, needs_s3
 from tests.servers.stores import BUCKET, serve_s3
 

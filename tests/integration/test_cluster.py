@@ -20,10 +20,10 @@ from distributed.comm import Comm
 from distributed.core import Status
 
 from cloudfree import cluster
-from cloudfree.bundle import Bundle
 from cloudfree.cluster import dispatch, shared
-from cloudfree.errors import ClusterError
-from cloudfree.synthetic import SyntheticScenes, write_scenes
+from cloudfree.core.errors import ClusterError
+from cloudfree.restoration.bundle import Bundle
+from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
 from tests.gans import write_tiny_gans
 from tests.integration.products import assert_same_pixels, make, open_raw
 from tests.servers.dask_cluster import DaskCluster, Process, dask_cluster

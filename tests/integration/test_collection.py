@@ -15,10 +15,10 @@ import pystac
 import pytest
 from pystac.validation import validate_dict
 
-from cloudfree.collection import add_to_catalog, check_catalog
-from cloudfree.errors import OutputError
-from cloudfree.storage import open_storage
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.core.errors import OutputError
+from cloudfree.product.collection import add_to_catalog, check_catalog
+from cloudfree.storage.outputs import open_storage
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.products import make
 
 Command = Callable[..., tuple[int, str, str]]
@@ -110,8 +110,8 @@ def test_products_come_together_and_the_extent_with_them(product: Path, tmp_path
 ADD = """
 import sys
 from pathlib import Path
-from cloudfree.collection import add_to_catalog
-from cloudfree.storage import open_storage
+from cloudfree.product.collection import add_to_catalog
+from cloudfree.storage.outputs import open_storage
 for out in sys.argv[2:]:
     add_to_catalog(Path(sys.argv[1]), open_storage(out))
 """

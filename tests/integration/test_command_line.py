@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from cloudfree.cli.bars import Lines
-from cloudfree.config import RunSettings
-from cloudfree.synthetic import SyntheticScenes, write_scenes
+from cloudfree.core.config import RunSettings
+from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
 from tests.integration.products import assert_same_pixels, make, open_raw
 
 Command = Callable[..., tuple[int, str, str]]
@@ -29,7 +29,7 @@ PROGRAM = [sys.executable, "-c", "from cloudfree.cli import entry; entry()"]
 _PATIENCE_S = 120
 _SLOW = (
     "import time\n"
-    "from cloudfree import chunk\n"
+    "from cloudfree.walk import chunk\n"
     "from cloudfree.cli import entry\n"
     "write = chunk.write_chunk\n"
     "chunk.write_chunk = lambda *given: (write(*given), time.sleep(5))[0]\n"
@@ -169,7 +169,9 @@ def test_json_logs_are_one_object_a_line(tiny: SyntheticScenes, tmp_path: Path) 
     done = call("--log-json", "-v", *run_words(tiny, tmp_path / "out", "--workers", "2"))
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines()]
-    assert {"cloudfree.catalog", "cloudfree.begin"} <= {line["logger"] for line in lines}
+    assert {"cloudfree.scenes.catalog", "cloudfree.engine.prepare"} <= {
+        line["logger"] for line in lines
+    }
     assert all(set(line) >= {"time", "level", "message"} for line in lines)
     refused = call("--log-json", "plan", "--aoi", "nowhere", "--date", "2024-06-15")
     assert refused.returncode == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.products import assert_same_pixels, make, open_raw, summary
 from tests.servers.faults import Faults
 from tests.servers.processes import FileServer, serve_files

@@ -26,7 +26,7 @@ import rasterio
 import safetensors.numpy
 
 from cloudfree.cli import entry
-from cloudfree.synthetic import SyntheticScenes, write_scenes
+from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
 from tests.integration.products import assert_same_pixels, open_raw
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudfree.synthetic import SyntheticScenes, write_scenes
+from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
 from tests.integration.products import assert_same_pixels, make, open_raw
 from tests.integration.test_cluster import begun, ended, marks, run_command, wait_until
 from tests.servers.certificates import write_certificates

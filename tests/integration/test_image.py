@@ -157,8 +157,8 @@ def test_the_image_runs_each_role_as_nobody_in_particular(image: tuple[Buildah, 
     models = run("cloudfree", "models")
     assert {"baseline", "small"} <= set(models.split())
     code = """
-from cloudfree.config import KubernetesSettings as K
-from cloudfree.kube import describe_cluster
+from cloudfree.core.config import KubernetesSettings as K
+from cloudfree.cluster.kubernetes import describe_cluster
 print([m["kind"] for m in describe_cluster(K(), "cloudfree-x")])
 import bokeh, kr8s, prometheus_client, rasterio._io, torch
 print(torch.version.cuda)

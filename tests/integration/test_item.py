@@ -22,13 +22,14 @@ from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.render import RenderExtension
 from pystac.validation import validate_dict
 
-from cloudfree.bundle import open_bundle
-from cloudfree.config import RunSettings
-from cloudfree.item import build_item
-from cloudfree.planning import Request, make_plan
-from cloudfree.storage import Checksum
-from cloudfree.synthetic import SyntheticScenes
-from cloudfree.tables import build
+from cloudfree.core.config import RunSettings
+from cloudfree.core.tables import build
+from cloudfree.engine.finish import describe_product
+from cloudfree.planning.plan import Request, make_plan
+from cloudfree.product.item import build_item
+from cloudfree.restoration.bundle import open_bundle
+from cloudfree.storage.outputs import Checksum
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.products import make, open_raw, summary
 
 OFFSET = -1000
@@ -233,7 +234,8 @@ def test_a_model_with_weights_is_told_by_their_checksums_and_its_check_is_kept(
         "check": {"places": 8, "models": {"small": {"psnr_db": 17.3}}},
     }
     files = dict.fromkeys(("preview.png", "report.html", "run.json"), none)
-    item = build_item(plan, identifier="one", cogs=[], files=files, summary=facts)
+    product = describe_product(plan)
+    item = build_item(product, identifier="one", cogs=[], files=files, summary=facts)
     assert validate_dict(item, extensions=[])
     folder = open_bundle("small").folder
     weights = item["properties"]["cloudfree:model"]["weights"]

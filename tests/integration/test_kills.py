@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudfree.synthetic import write_scenes
+from cloudfree.synthetic.scenes import write_scenes
 from tests.integration.products import assert_same_pixels, make, open_raw
 from tests.integration.test_cluster import begun_in, marks, run_command, wait_until
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from distributed import Client
 
-from cloudfree.config import KubernetesSettings
-from cloudfree.errors import SettingsError
-from cloudfree.kube import kubernetes_cluster
+from cloudfree.cluster.kubernetes import kubernetes_cluster
+from cloudfree.core.config import KubernetesSettings
+from cloudfree.core.errors import SettingsError
 from tests.manifests import DEPLOY
 from tests.servers.kubernetes import FakeKubernetes, serve_kubernetes
 

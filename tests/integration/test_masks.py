@@ -14,8 +14,8 @@ import rasterio
 import shapely
 import xarray as xr
 
-from cloudfree.masks import CLEAR, CLOUDY, DEFECTIVE, DILATED, SHADOW, dilate
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.pixels.masks import CLEAR, CLOUDY, DEFECTIVE, DILATED, SHADOW, dilate
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.products import assert_same_pixels, open_raw, read_exactly, summary
 
 Command = Callable[..., tuple[int, str, str]]

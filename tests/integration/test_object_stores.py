@@ -24,14 +24,14 @@ import xarray as xr
 from pystac.extensions.file import FileExtension
 from rio_cogeo.cogeo import cog_validate
 
-from cloudfree import buckets, lease
-from cloudfree.collection import add_to_catalog, check_catalog
-from cloudfree.errors import CloudfreeError, OutputError, StoreError
-from cloudfree.lease import LEASE, LOCK
-from cloudfree.ledger import Ledger
-from cloudfree.status import read_status
-from cloudfree.storage import Storage, open_storage
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.core.errors import CloudfreeError, OutputError, StoreError
+from cloudfree.engine.status import read_status
+from cloudfree.product.collection import add_to_catalog, check_catalog
+from cloudfree.storage import buckets, lease
+from cloudfree.storage.lease import LEASE, LOCK
+from cloudfree.storage.ledger import Ledger
+from cloudfree.storage.outputs import Storage, open_storage
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.products import LAYERS, assert_same_pixels, make, open_raw
 from tests.servers.stores import (
     AZURITE,
@@ -235,8 +235,8 @@ def test_a_begin_that_was_cut_off_anywhere_is_begun_anew(
 
 HOLD = """
 import sys
-from cloudfree.lease import hold
-from cloudfree.storage import open_storage
+from cloudfree.storage.lease import hold
+from cloudfree.storage.outputs import open_storage
 with hold(open_storage(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

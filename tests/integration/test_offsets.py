@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudfree.synthetic import BANDS, SyntheticScenes
+from cloudfree.synthetic.scenes import BANDS, SyntheticScenes
 from tests.integration.products import assert_same_pixels, make, open_raw, summary
 
 

@@ -15,20 +15,21 @@ import xarray as xr
 from affine import Affine
 
 from cloudfree import patches
-from cloudfree.config import RestorationSettings, RunSettings
-from cloudfree.contract import Channels
-from cloudfree.errors import RequestError
-from cloudfree.grid import GridPlan, origin_px
-from cloudfree.measure import PairStatistics
-from cloudfree.observe import observe
-from cloudfree.planning import Request, make_plan
-from cloudfree.remote import Fetcher
-from cloudfree.restoration import Observation, PairModel, cut_windows
-from cloudfree.synthetic import SyntheticScenes
-from cloudfree.timing import Stopwatch
+from cloudfree.core.config import RestorationSettings, RunSettings
+from cloudfree.core.contract import Channels
+from cloudfree.core.errors import RequestError
+from cloudfree.core.timing import Stopwatch
+from cloudfree.core.types import Unsigned
+from cloudfree.geometry.grid import GridPlan, origin_px
+from cloudfree.pixels.observation import Observation
+from cloudfree.pixels.observe import observe
+from cloudfree.pixels.remote import Fetcher
+from cloudfree.planning.plan import Request, make_plan
+from cloudfree.restoration.restore import PairModel, cut_windows
+from cloudfree.synthetic.scenes import SyntheticScenes
 from cloudfree.train.pairs import LeakageError, check_leakage
 from cloudfree.train.readers import read_pairs
-from cloudfree.types import Unsigned
+from cloudfree.walk.measure import PairStatistics
 from tests.gans import COLOUR
 from tests.integration.products import make, open_raw
 

@@ -14,8 +14,8 @@ import shapely
 from pyproj import Transformer
 from shapely.geometry import mapping
 
-from cloudfree.aoi import cut_at_antimeridian
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.geometry.aoi import cut_at_antimeridian
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.conftest import SHARED
 from tests.integration.products import make, summary
 

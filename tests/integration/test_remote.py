@@ -14,12 +14,12 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
-from cloudfree.config import CubeSettings
-from cloudfree.cube import read_asset
-from cloudfree.errors import ReadError, UnreachableError
-from cloudfree.remote import Fetcher
-from cloudfree.synthetic import SyntheticScenes
-from cloudfree.types import Signer, Unsigned
+from cloudfree.core.config import CubeSettings
+from cloudfree.core.errors import ReadError, UnreachableError
+from cloudfree.core.types import Signer, Unsigned
+from cloudfree.pixels.cube import read_asset
+from cloudfree.pixels.remote import Fetcher
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.servers.faults import Faults
 from tests.servers.processes import serve, serve_files
 from tests.servers.signing import TokenSigner

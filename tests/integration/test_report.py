@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, sync_playwright
 
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.products import make, open_raw, summary
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

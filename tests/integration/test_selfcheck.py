@@ -13,10 +13,10 @@ import pytest
 import rasterio
 import xarray as xr
 
-from cloudfree.config import RunSettings
+from cloudfree.core.config import RunSettings
+from cloudfree.core.tables import build
 from cloudfree.demo import run_demo
-from cloudfree.synthetic import SyntheticScenes
-from cloudfree.tables import build
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.gans import write_tiny_gans
 from tests.integration.products import assert_same_pixels, make, open_raw
 

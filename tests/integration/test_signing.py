@@ -14,11 +14,11 @@ import pytest
 from planetary_computer.sas import TOKEN_CACHE
 from planetary_computer.settings import Settings
 
-from cloudfree.config import CatalogSettings
-from cloudfree.errors import UnreachableError
-from cloudfree.providers import find_sources
-from cloudfree.signing import PlanetaryComputer, find_signer
-from cloudfree.types import Unsigned
+from cloudfree.core.config import CatalogSettings
+from cloudfree.core.errors import UnreachableError
+from cloudfree.core.types import Unsigned
+from cloudfree.scenes.providers import find_sources
+from cloudfree.scenes.signing import PlanetaryComputer, find_signer
 
 BLOB = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/47/X/B04.tif"
 RADAR = "https://sentinel1euwestrtc.blob.core.windows.net/sentinel1-grd-rtc/a/vv.tif"

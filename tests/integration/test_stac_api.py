@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from cloudfree import catalog
-from cloudfree.aoi import read_aoi
-from cloudfree.config import CatalogSettings, SceneSettings
-from cloudfree.errors import CatalogError
-from cloudfree.providers import find_sources
-from cloudfree.scenes import parse_period
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.core.config import CatalogSettings, SceneSettings
+from cloudfree.core.errors import CatalogError
+from cloudfree.geometry.aoi import read_aoi
+from cloudfree.scenes import catalog
+from cloudfree.scenes.providers import find_sources
+from cloudfree.scenes.scene import parse_period
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.products import assert_same_pixels, make, open_raw
 
 PROGRAM = shutil.which("rustac") or shutil.which("rustac", path=str(Path(sys.executable).parent))

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import shapely
 
-from cloudfree import catalog
-from cloudfree.aoi import read_aoi
-from cloudfree.config import CatalogSettings, SceneSettings
-from cloudfree.providers import find_sources
-from cloudfree.scenes import parse_period
+from cloudfree.core.config import CatalogSettings, SceneSettings
+from cloudfree.geometry.aoi import read_aoi
+from cloudfree.scenes import catalog
+from cloudfree.scenes.providers import find_sources
+from cloudfree.scenes.scene import parse_period
 from tests.conftest import SHARED
 from tests.integration.products import assert_same_pixels, make, open_raw
 from tests.servers.careless import serve_careless

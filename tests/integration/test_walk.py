@@ -22,8 +22,8 @@ import shapely
 import xarray as xr
 from rio_cogeo.cogeo import cog_validate
 
-from cloudfree.contract import Channels
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.core.contract import Channels
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.gans import write_tiny_gans
 from tests.integration.products import (
     assert_same_pixels,
@@ -187,7 +187,7 @@ def test_run_json_repeats_the_run(product: Path, scenes: SyntheticScenes) -> Non
     assert [scene["offset_dn"] for scene in facts["scenes"]] == [OFFSET, 0]
     assert facts["steps"][0]["radar_age_h"] < 0
     assert facts["windows_at_most"] >= facts["windows"]["computed"] > 0
-    assert {"cube.load", "masks.cloud_mask", "restoration", "blend.composite"} <= set(
+    assert {"cube.load", "masks.cloud_mask", "restoration", "rims.fit_rims"} <= set(
         facts["seconds"]
     )
     assert "?" not in json.dumps(facts["scenes"])

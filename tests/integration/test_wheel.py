@@ -74,7 +74,7 @@ def python(place: Path, wheel: Path) -> Path:
 
 def test_the_wheel_holds_models_manifests_and_providers(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("cloudfree/_models/small/model.toml", "cloudfree/providers/local.toml",
+    for name in ("cloudfree/_models/small/model.toml", "cloudfree/scenes/providers/local.toml",
                  "cloudfree/_kubernetes/base/kustomization.yaml"):  # fmt: skip
         assert name in names
     assert not [name for name in names if name.startswith(("tests/", "models/"))]

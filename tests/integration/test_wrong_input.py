@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudfree.synthetic import SyntheticScenes
+from cloudfree.synthetic.scenes import SyntheticScenes
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -279,7 +279,8 @@ def test_output_that_another_run_writes_to(
     cloudfree: Command, arguments: list[str | Path], tmp_path: Path
 ) -> None:
     code = (
-        "import sys; from cloudfree.lease import hold; from cloudfree.storage import open_storage\n"
+        "import sys; from cloudfree.storage.lease import hold\n"
+        "from cloudfree.storage.outputs import open_storage\n"
         "with hold(open_storage(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -322,7 +323,7 @@ def test_disk_fills_up_while_running(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The free space is misreported on purpose: another process may take it after the check.
-    monkeypatch.setattr("cloudfree.begin._free_bytes", lambda _: 10**12)
+    monkeypatch.setattr("cloudfree.engine.prepare._free_bytes", lambda _: 10**12)
     (tiny_disk / "ballast").write_bytes(b"0" * (4 * 2**20))
     code, _, complaint = cloudfree(*arguments, "--out", tiny_disk / "out")
     assert code == 2

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from cloudfree.aoi import Aoi
-from cloudfree.config import GridSettings
-from cloudfree.grid import GridPlan, origin_px, pixels_inside, plan_grid
+from cloudfree.core.config import GridSettings
+from cloudfree.geometry.aoi import Aoi
+from cloudfree.geometry.grid import GridPlan, origin_px, pixels_inside, plan_grid
 
 SIDE = 256
 

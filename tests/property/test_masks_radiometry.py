@@ -4,9 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudfree.config import MaskSettings
-from cloudfree.harmonisation import find_offset
-from cloudfree.masks import (
+from cloudfree.core.config import MaskSettings
+from cloudfree.pixels.masks import (
     CLOUDY,
     DEFECTIVE,
     DRAWN_HIDDEN,
@@ -19,14 +18,15 @@ from cloudfree.masks import (
     hidden_pixels,
     reach_px,
 )
-from cloudfree.providers import OpticalCollection
-from cloudfree.radiometry import (
+from cloudfree.pixels.radiometry import (
     OpticalStatistics,
     from_picture,
     harmonise,
     to_decibel,
     to_picture,
 )
+from cloudfree.scenes.harmonisation import find_offset
+from cloudfree.scenes.providers import OpticalCollection
 
 COLLECTION = OpticalCollection(id="sentinel-2-l2a", level="L2A", offset="baseline")
 

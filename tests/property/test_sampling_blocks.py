@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-from cloudfree.sampling import locate, source_window, take_bilinear, take_nearest
+from cloudfree.geometry.sampling import locate, source_window, take_bilinear, take_nearest
 
 MERCATOR = Affine(
     10.000276825538094, 0, -13183742.225067396, 0, -10.000276825538094, 4017420.347023542

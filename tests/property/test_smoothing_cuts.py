@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudfree.smoothing import local_mean, reach_px
+from cloudfree.restoration.smoothing import local_mean, reach_px
 
 SCALES = (1, 4, 8)
 REACH = reach_px(SCALES)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudfree.windows import Lattice, choose_windows
+from cloudfree.geometry.windows import Lattice, choose_windows
 
 strides = st.integers(1, 4).map(lambda n: 8 * n)
 lattices = st.builds(

@@ -1,0 +1,136 @@
+"""What a self-check comes to: errors against what was seen, pooled over places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cloudfree.core.bands import REFLECTANCE_SCALE, WHITE
+from cloudfree.core.types import AnyArray, BoolArray, Float32Array
+from cloudfree.restoration import metrics
+from cloudfree.restoration.uncertainty import Calibration, calibrate, judge
+
+_DRAWS = 1000
+"""Of the bootstrap over places."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceCheck:
+    """What was found in one place."""
+
+    pixels: int
+    """Hidden and restored."""
+    sums: dict[str, dict[str, float]]
+    """Model -> figure -> sum over these pixels."""
+    signs: Float32Array
+    """(sign, n) of a sample of them; n is 0 where no uncertainty is asked for."""
+    errors: Float32Array
+    """(n,) their absolute errors in reflectance numbers, means over bands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a self-check came to."""
+
+    figures: dict[str, Any]
+    """What ``run.json`` says under ``check``."""
+    calibration: Calibration | None
+    """Where an uncertainty is asked for."""
+
+
+def score(
+    made: AnyArray, actual: AnyArray, where: BoolArray, bands: tuple[str, ...]
+) -> dict[str, float]:
+    """Return sums over pixels of squared and absolute error, spectral angle and similarity.
+
+    Arrays are (band, y, x) reflectance numbers. Squared error and similarity are those of the
+    pictures up to white; the others of the numbers as they are. ``ndvi`` is there with B04 and B08.
+    """
+    made, actual = made.astype(np.float64), actual.astype(np.float64)
+    shown, real = np.minimum(made, WHITE), np.minimum(actual, WHITE)
+    pixels = int(np.count_nonzero(where))
+    sums = {
+        "squared": float(((shown - real) ** 2)[:, where].mean(axis=0).sum()),
+        "absolute": float(np.abs(made - actual)[:, where].mean(axis=0).sum()),
+        "sam_deg": metrics.sam(made, actual, where) * pixels,
+    }
+    if min(where.shape) >= metrics.SSIM_WINDOW:
+        patched = np.where(where, shown, real)
+        sums["ssim"] = float(metrics.ssim_map(patched, real, WHITE)[:, where].mean(axis=0).sum())
+    if {"B04", "B08"} <= set(bands):
+        red, nir = bands.index("B04"), bands.index("B08")
+        index = [(one[nir] - one[red]) / (one[nir] + one[red] + 1e-9) for one in (made, actual)]
+        sums["ndvi"] = float(np.abs(index[0] - index[1])[where].sum())
+    return sums
+
+
+def summarise(checks: list[PlaceCheck], *, seed: int, uncertain: bool) -> Check:
+    """Return the figures of places: means over their pixels, intervals by places drawn anew."""
+    figures: dict[str, Any] = {
+        "seed": seed,
+        "places": len(checks),
+        "pixels": sum(one.pixels for one in checks),
+        "why_not": "" if checks else "no place was seen that a cloud could be laid over",
+        "models": {
+            name: _figures(name, checks, seed) for name in (checks[0].sums if checks else ())
+        },
+        "calibration": None,
+    }
+    if not uncertain or not checks:
+        return Check(figures=figures, calibration=None)
+    signs, errors = [one.signs for one in checks], [one.errors for one in checks]
+    calibration = calibrate(np.concatenate(signs, axis=1), np.concatenate(errors))
+    if len(checks) > 1:
+        expected, true, rank = judge(signs, errors)
+        figures["calibration"] = {
+            "expected": [round(float(v) * REFLECTANCE_SCALE, 5) for v in expected],
+            "true": [round(float(v) * REFLECTANCE_SCALE, 5) for v in true],
+            "rank_correlation": round(rank, 3),
+        }
+    return Check(figures=figures, calibration=calibration)
+
+
+def warn(figures: dict[str, Any] | None) -> list[str]:
+    """Return what the user should know of what a self-check found: where a fill was closer."""
+    if not figures or len(figures["models"]) < 2:
+        return []
+    (model, own), *fills = figures["models"].items()
+    name, best = min(fills, key=lambda one: one[1]["mae"])
+    if best["mae"] >= own["mae"]:
+        return []
+    return [
+        f"the self-check found {name} closer to what was seen than {model}: wrong by "
+        f"{best['mae']:.4f} on average, not {own['mae']:.4f}"
+    ]
+
+
+def _figures(name: str, checks: list[PlaceCheck], seed: int) -> dict[str, float | None]:
+    pixels = np.array([one.pixels for one in checks], np.float64)
+    squared = np.array([one.sums[name]["squared"] for one in checks])
+    drawn = np.random.default_rng(seed).integers(len(checks), size=(_DRAWS, len(checks)))
+    resampled = _psnr(squared[drawn].sum(axis=1) / pixels[drawn].sum(axis=1))
+    low, high = np.percentile(resampled, [2.5, 97.5]) if len(checks) > 1 else (None, None)
+
+    def mean(figure: str, scale: float = 1.0) -> float | None:
+        held = [one for one in checks if figure in one.sums[name]]
+        if not held:
+            return None
+        total = sum(one.sums[name][figure] for one in held) / sum(one.pixels for one in held)
+        return round(scale * total, 4)
+
+    return {
+        "psnr_db": round(float(_psnr(squared.sum() / pixels.sum())), 2),
+        "psnr_db_low": None if low is None else round(float(low), 2),
+        "psnr_db_high": None if high is None else round(float(high), 2),
+        "ssim": mean("ssim"),
+        "mae": mean("absolute", REFLECTANCE_SCALE),
+        "sam_deg": mean("sam_deg"),
+        "ndvi_mae": mean("ndvi"),
+    }
+
+
+def _psnr(squared: Any) -> Any:
+    """Return dB of mean squared errors in reflectance numbers; the peak is white."""
+    return 10 * np.log10(WHITE**2 / np.maximum(squared, 1e-3))

@@ -1,0 +1,267 @@
+"""The self-check: seen pixels under the scene's own clouds, restored and compared with the truth.
+
+In some places of the area, clouds and shadows of another place of the same datatake are laid over
+pixels that were seen. What rows 9 to 12 make of them is compared with what was seen, beside the
+baseline and an inpainting that knows no radar.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+from distributed import Client, Future
+from odc.geo.geobox import GeoBox
+
+from cloudfree.check.figures import Check, PlaceCheck, score, summarise
+from cloudfree.check.places import MIRRORS, Blocks, Place, choose_places, count_blocks
+from cloudfree.cluster import GPU, Workers, read_shared, run_all
+from cloudfree.core.config import CHECK_PX
+from cloudfree.core.contract import Contract
+from cloudfree.core.errors import ReadError
+from cloudfree.core.progress import Progress
+from cloudfree.core.source import RECONSTRUCTED
+from cloudfree.core.timing import Stopwatch
+from cloudfree.core.types import AnyArray, BoolArray, Float32Array, Masks, Model
+from cloudfree.geometry.grid import Chunk, GridPlan, origin_px, pixels_inside
+from cloudfree.pixels.observation import Observation
+from cloudfree.pixels.observe import observe
+from cloudfree.pixels.remote import Fetcher
+from cloudfree.planning.screen import look
+from cloudfree.restoration.baseline import Baseline
+from cloudfree.restoration.bundle import open_bundle
+from cloudfree.restoration.restore import restore_alone
+from cloudfree.restoration.smoothing import local_mean
+from cloudfree.synthetic.clouds import CLEAR_THICKNESS, draw_cloud
+from cloudfree.walk.chunk import choose, restore
+from cloudfree.walk.chunk_pixels import compose, core_signs
+from cloudfree.walk.run_facts import RunFacts, core_of
+
+logger = logging.getLogger(__name__)
+
+_FEWEST_PIXELS = 200
+"""A place where fewer are hidden says nothing."""
+_DRAWN_COVER = 0.4
+"""Share under cloud where none of the scene's own can be taken."""
+_SCALES_PX = (1, 4, 16)
+_FADE = 5e-4
+"""Of the inpainting, which is also the ground that a cloud is lifted off: as in ``rims``."""
+_SAMPLE = 4000
+"""Pixels of a place that the calibration learns from."""
+BASELINE, INPAINTING = "baseline", "inpainting"
+
+
+Found = tuple[PlaceCheck | None, dict[str, int]]
+"""What a place's job gives: what was found, and how often servers were asked again."""
+
+
+def check_itself(
+    facts: RunFacts, client: Client, progress: Progress
+) -> tuple[Check | None, Counter[str]]:
+    """Return how wrong a run's own pixels are, and how often servers were asked again.
+
+    One Dask job a place, where an accelerator is if any is used. None where the settings want no
+    check. Places that cannot be read are left out with a warning.
+    """
+    settings, retries = facts.settings.selfcheck, Counter[str]()
+    if not settings.places:
+        return None, retries
+    clock = Stopwatch()
+    with clock.row("selfcheck"):
+        blocks = _look(facts, client, progress)
+        pixels = len(facts.steps) * sum(chunk.pixels for chunk in facts.plan.chunks())
+        places = choose_places(blocks, settings.places_of(pixels), settings.seed)
+        found: dict[int, PlaceCheck] = {}
+
+        def submit(
+            index: int, workers: Workers
+        ) -> Future[tuple[PlaceCheck | None, dict[str, int]]]:
+            on_gpu = facts.settings.engine.gpu != "off" and workers.gpus > 0
+            where = {"resources": {GPU: 1}} if on_gpu else {}
+            return client.submit(_check, facts, places[index], pure=False, **where)
+
+        with progress.track("self-check", len(places), "places") as advance:
+            for index, (one, asked_again) in run_all(client, range(len(places)), submit):
+                if one is not None:
+                    found[index] = one
+                retries.update(asked_again)
+                advance(1)
+    checks = [found[index] for index in sorted(found)]
+    check = summarise(checks, seed=settings.seed, uncertain=facts.settings.uncertainty.write)
+    logger.info("selfcheck: %d places, %d pixels", len(checks), check.figures["pixels"])
+    check.figures["seconds"] = round(clock.seconds["selfcheck"], 1)
+    return check, retries
+
+
+def _look(facts: RunFacts, client: Client, progress: Progress) -> dict[int, Blocks]:
+    """Return how much some steps show of each place; as many steps as places are wanted."""
+    settings = facts.settings.selfcheck
+    drawn = np.random.default_rng(settings.seed).permutation(len(facts.steps))
+    chosen = sorted(drawn[: settings.places].tolist())
+    blocks: dict[int, Blocks] = {}
+
+    def submit(step: int, _: Workers) -> Future[Blocks]:
+        return client.submit(_look_at, facts, step, pure=False)
+
+    with progress.track("look for ground", len(chosen), "datatakes") as advance:
+        for step, one in run_all(client, chosen, submit):
+            blocks[step] = one
+            advance(1)
+    return {step: blocks[step] for step in chosen}
+
+
+def _look_at(facts: RunFacts, step: int) -> Blocks:
+    fetcher = Fetcher(facts.settings.cube, facts.signer)
+    try:
+        seen, hidden, inside = look(facts.steps[step], facts.plan, facts.settings, fetcher)
+    except ReadError as error:
+        logger.warning("the self-check leaves out a datatake: %s", error)
+        seen = hidden = inside = np.zeros((1, 1), bool)
+    return count_blocks(seen & inside, hidden & inside, facts.plan.geobox.shape.yx)
+
+
+def _check(facts: RunFacts, place: Place) -> Found:
+    fetcher = Fetcher(facts.settings.cube, facts.signer)
+    try:
+        return check_place(facts, read_shared(facts.model), place, fetcher), fetcher.retries
+    except ReadError as error:
+        logger.warning("the self-check leaves out a place: %s", error)
+        return None, fetcher.retries
+
+
+def check_place(facts: RunFacts, model: Model, place: Place, fetcher: Fetcher) -> PlaceCheck | None:
+    """Return what hiding and restoring the pixels of a place comes to; None for too few pixels."""
+    chunk = _place_chunk(facts.plan, place.at)
+    truth = _observe(facts, place.step, facts.plan.haloed(chunk), fetcher)
+    hidden, clouded = _lay_cloud(facts, place, chunk, truth, fetcher)
+    core = core_of(facts, chunk)
+    wanted = hidden[core] & truth.has_radar[core] & pixels_inside(facts.plan.area, chunk.geobox)
+    if np.count_nonzero(wanted) < _FEWEST_PIXELS:
+        return None
+    made, signs = _restore(facts, model, place.step, chunk, clouded, wanted)
+    wanted &= made.any(axis=0)
+    if not wanted.any():
+        return None  # no model of a pair of scenes reaches here
+    pictures = {model.contract.name: made}
+    if model.contract.name != BASELINE:
+        local = _FittedHere(model=Baseline(contract=open_bundle(BASELINE).contract))
+        pictures[BASELINE], _ = _restore(facts, local, place.step, chunk, clouded, wanted)
+    pictures[INPAINTING] = _spread_seen(clouded, facts.plan.haloed(chunk))[:, *core]
+    actual = truth.reflectance[:, *core]
+    bands = facts.settings.grid.bands
+    rng = np.random.default_rng(place.seed)
+    sample = np.flatnonzero(wanted)
+    sample = np.sort(rng.choice(sample, min(_SAMPLE, len(sample)), replace=False))
+    error = np.abs(made.astype(np.float32) - actual).mean(axis=0).ravel()
+    return PlaceCheck(
+        pixels=int(np.count_nonzero(wanted)),
+        sums={name: score(one, actual, wanted, bands) for name, one in pictures.items()},
+        signs=signs.reshape(len(signs), wanted.size)[:, sample],
+        errors=error[sample],
+    )
+
+
+def _place_chunk(plan: GridPlan, at: tuple[int, int]) -> Chunk:
+    """Return a place as a chunk, which is what rows 9 to 12 work on."""
+    y, x = (
+        slice(index * CHECK_PX, min((index + 1) * CHECK_PX, side))
+        for index, side in zip(at, plan.geobox.shape.yx, strict=True)
+    )
+    return Chunk(row=at[0], col=at[1], y=y, x=x, geobox=plan.geobox[y, x])
+
+
+def _observe(facts: RunFacts, step: int, geobox: GeoBox, fetcher: Fetcher) -> Observation:
+    return observe(facts.steps[step], geobox, facts.settings, fetcher, Stopwatch())[0]
+
+
+def _lay_cloud(
+    facts: RunFacts, place: Place, chunk: Chunk, truth: Observation, fetcher: Fetcher
+) -> tuple[BoolArray, Observation]:
+    """Return (y, x) which seen pixels a cloud hides, and what would be observed then."""
+    shape = truth.masks.seen.shape
+    if place.cloud_from is None:
+        cloud = draw_cloud(shape, len(truth.reflectance), np.random.default_rng(place.seed))
+        over = cloud.thickness > np.quantile(cloud.thickness, 1 - _DRAWN_COVER)
+        colours = cloud.texture_dn
+    else:
+        donor = _place_chunk(facts.plan, place.cloud_from).geobox
+        halo = facts.plan.halo_px
+        geobox = GeoBox(chunk.geobox.shape, donor.affine, donor.crs).pad(halo, halo)
+        other = _observe(facts, place.step, geobox, fetcher)
+        axes = MIRRORS[place.mirror]
+        over = np.flip(other.masks.made, axes)
+        colours = move_cloud(
+            np.flip(other.reflectance, axes).astype(np.float32),
+            np.flip(_spread_seen(other, geobox), axes),
+            truth.reflectance.astype(np.float32),
+        )
+    hidden = truth.masks.seen & over
+    masks = Masks(seen=truth.masks.seen & ~hidden, made=truth.masks.made | hidden)
+    clouded = np.clip(np.rint(colours), 1, np.iinfo(np.uint16).max)
+    reflectance = np.where(hidden, clouded, truth.reflectance).astype(np.uint16)
+    return hidden, replace(truth, masks=masks, reflectance=reflectance)
+
+
+def move_cloud(
+    clouded: Float32Array, ground: Float32Array, other_ground: Float32Array
+) -> Float32Array:
+    """Return (band, y, x): a cloud and its shadow over other ground, in reflectance numbers.
+
+    ``ground`` is what the cloud lies over in ``clouded``, about. Where that is brightened, the
+    cloud's share of the light is taken for as large as in ``clouds.clip_cloud``, and the rest shows
+    the other ground; where it is darkened, the other ground is by as much.
+    """
+    thickness = (clouded - ground).mean(axis=0)
+    ground_share = 1 - np.clip(thickness / (2 * CLEAR_THICKNESS), 0, 1)
+    lit = clouded + ground_share * (other_ground - ground)
+    light = np.clip(clouded.mean(axis=0) / np.maximum(ground.mean(axis=0), 1), 0, 1)
+    moved: Float32Array = np.where(thickness >= 0, lit, light * other_ground)
+    return moved
+
+
+def _restore(
+    facts: RunFacts,
+    model: Model,
+    step: int,
+    chunk: Chunk,
+    clouded: Observation,
+    wanted: BoolArray,
+) -> tuple[AnyArray, Float32Array]:
+    """Return a core's made pixels (band, y, x), 0 elsewhere, and its signs of doubt."""
+    with_signs = facts.settings.uncertainty.write
+    # half of the windows that a chunk would take; the rest only refines how far seams are fitted
+    choice = choose(facts, model.contract, chunk, clouded.masks.made, wanted, reach_px=0)
+    candidate = restore(facts, model, step, clouded, choice, with_signs=with_signs)
+    done = compose(facts, step, chunk, clouded, candidate)
+    made = np.where(done.source == RECONSTRUCTED, done.reflectance, np.uint16(0))
+    if not with_signs:
+        return made, np.zeros((0, *wanted.shape), np.float32)
+    return made, core_signs(facts, chunk, clouded, candidate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FittedHere:
+    """The baseline, fitted to the windows that it restores."""
+
+    model: Baseline
+
+    @property
+    def contract(self) -> Contract:
+        return self.model.contract
+
+    def __call__(self, optical: Float32Array, radar: Float32Array, masks: Masks) -> Float32Array:
+        return restore_alone(self.model, optical, radar[:, :1], masks)
+
+
+def _spread_seen(observation: Observation, geobox: GeoBox) -> Float32Array:
+    """Return (band, y, x): what was seen, and its local mean elsewhere; it knows no radar."""
+    seen = observation.masks.seen
+    values = observation.reflectance.astype(np.float32)
+    mean = np.array([band[seen].mean() if seen.any() else 0 for band in values], np.float32)
+    mean = mean[:, None, None]
+    around = local_mean(
+        values - mean, seen, origin=origin_px(geobox), scales=_SCALES_PX, fade=_FADE
+    )
+    return np.where(seen, values, mean + around)

@@ -1,0 +1,287 @@
+"""Rows 5 to 12 of the walk on a cube of the user's own: nothing is read until it is computed.
+
+A block is cut with a halo, restored, and given without it, as a run does with its chunks; so the
+answer does not depend on how the cube is chunked (ARCHITECTURE.md, "Why any cutting gives the
+same bits").
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.delayed import delayed
+
+from cloudfree.core.bands import REFLECTANCE_SCALE
+from cloudfree.core.config import RadiometrySettings, RestorationSettings
+from cloudfree.core.errors import RequestError
+from cloudfree.core.source import NOT_RESTORED, RECONSTRUCTED
+from cloudfree.core.types import AnyArray, Masks, Model, UInt8Array
+from cloudfree.geometry.grid import halo_px
+from cloudfree.geometry.windows import Lattice, choose_windows
+from cloudfree.own_layers import Cut, Layers, read_layers
+from cloudfree.pixels.observation import Observation
+from cloudfree.pixels.radiometry import known_pixels
+from cloudfree.restoration.bundle import open_bundle
+from cloudfree.restoration.restore import restore_windows
+from cloudfree.restoration.rims import REACH_PX, fit_rims
+from cloudfree.walk.measure import PairStatistics, learn_pair, spread_starts
+
+_device = threading.Lock()
+"""One restoration at a time per process."""
+_BRIGHTEST = 2.0
+"""No surface reflects so much: a median above it is of other units."""
+_DARKEST_DB = -100.0
+"""No radar measures so little: what is below stands for nothing."""
+_LARGEST = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """A part of the cube that is restored at once."""
+
+    shape: tuple[int, int]
+    """Of its core, which it gives."""
+    halo_px: int
+    """What it sees beyond its core on each side."""
+    origin: tuple[int, int]
+    """Absolute row and column of the first pixel that it sees."""
+    beyond: tuple[tuple[int, int], tuple[int, int]]
+    """Rows above and below, columns left and right, that it would see and that the cube lacks."""
+
+    @property
+    def core(self) -> tuple[slice, slice]:
+        """Where its core lies in what it sees."""
+        height, width = self.shape
+        return slice(self.halo_px, self.halo_px + height), slice(self.halo_px, self.halo_px + width)
+
+
+def restore_cube(
+    optical: xr.DataArray,
+    radar: xr.DataArray,
+    mask: xr.DataArray,
+    model: str | Path | Model = "small",
+    *,
+    chunk_px: int = 1024,
+) -> xr.Dataset:
+    """Return a lazy Dataset: ``reflectance``, clouds removed, and ``source``, its codes.
+
+    ``optical`` is (band, y, x) or (time, band, y, x): reflectance as floats, 1 for a white surface
+    and NaN for nodata, or as whole numbers of scale 1e-4 and 0 for nodata. Bands are named as in
+    ``B04`` or ``red``. ``radar`` is Sentinel-1 backscatter in decibel, NaN where there is none,
+    with ``y``, ``x`` and, where it has several, a dimension that names polarisations (``vv``,
+    ``vh``). ``mask`` is bool, True where cloud or shadow hides the ground; it is taken as it is and
+    not grown. All three lie on one grid of square pixels, of 10 m if the model is to do its best,
+    with y falling and x rising. Radar and mask have as many times as the optical picture, and
+    belong to it in order; one without ``time`` serves them all.
+
+    ``reflectance`` has the dimensions, coordinates, attributes and type of ``optical``. What is not
+    hidden is exactly as given; what is hidden is made where there is radar, else nodata. What the
+    optical picture holds under the mask may help a model that looks through thin cloud, and may be
+    nodata. ``source`` is 0 nodata, 1 seen, 2 reconstructed, 3 not restored.
+
+    ``model`` is the name of a built-in model, the folder of a bundle, or one that was loaded. Each
+    time is stretched by statistics of its seen pixels, from at most 36 windows spread over the
+    cube: another cut of the same scene has others. ``chunk_px`` is the side of what is restored at
+    once, and does not change the answer. Raises RequestError of one line where something does not
+    fit; where only the values can tell, on computing.
+
+    >>> import numpy as np, xarray as xr
+    >>> from cloudfree.synthetic.landscape import paint_landscape
+    >>> land = paint_landscape(np.random.default_rng(0), (288, 320))
+    >>> grid = {"y": 5_340_005 - 10.0 * np.arange(288), "x": 600_005 + 10.0 * np.arange(320)}
+    >>> bands = {"band": ["B02", "B03", "B04"]}
+    >>> optical = xr.DataArray(land.cloudy[:3], {**bands, **grid}, ("band", "y", "x"))
+    >>> radar = xr.DataArray(10 * np.log10(land.power[0]), grid, ("y", "x"))
+    >>> hidden = np.isin(land.classes, (3, 8, 9, 10)).repeat(2, 0).repeat(2, 1)
+    >>> mask = xr.DataArray(hidden, grid, ("y", "x"))
+    >>> cube = restore_cube(optical, radar, mask, model="baseline")
+    >>> dict(cube.reflectance.sizes), type(cube.reflectance.data).__name__
+    ({'band': 3, 'y': 288, 'x': 320}, 'Array')
+    >>> bool((cube.reflectance == optical).where(~mask, True).all())
+    True
+    >>> np.unique(cube.source).tolist()
+    [1, 2]
+    """
+    loaded = open_bundle(str(model)).load() if isinstance(model, str | Path) else model
+    layers = read_layers(optical, radar, mask, loaded.contract)
+    shared, window_px = delayed(loaded, traverse=False), loaded.contract.window_px
+    steps = [
+        _restore_step(layers, step, shared, window_px, chunk_px) for step in range(layers.steps)
+    ]
+    reflectance, source = (da.stack(parts) for parts in zip(*steps, strict=True))
+    return _dataset(optical, reflectance, source)
+
+
+def _dataset(optical: xr.DataArray, reflectance: da.Array, source: da.Array) -> xr.Dataset:
+    """Return (time, band, y, x) and (time, y, x) with the dimensions of ``optical``."""
+    whole = ["time", "band", "y", "x"]
+    if "time" not in optical.dims:
+        reflectance, source, whole = reflectance[0], source[0], whole[1:]
+    codes = xr.DataArray(
+        source,
+        {name: c for name, c in optical.coords.items() if "band" not in c.dims},
+        [dim for dim in whole if dim != "band"],
+        attrs={
+            "flag_values": [0, 1, 2, 3],
+            "flag_meanings": "nodata seen reconstructed not_restored",
+        },
+    )
+    order = [whole.index(str(dim)) for dim in optical.dims]
+    return xr.Dataset(
+        {
+            "reflectance": optical.copy(data=reflectance.transpose(order)),
+            "source": codes.transpose(*(dim for dim in optical.dims if dim != "band")),
+        }
+    )
+
+
+def _restore_step(
+    layers: Layers, step: int, model: Any, window_px: int, chunk_px: int
+) -> tuple[da.Array, da.Array]:
+    """Return one time restored, lazily: (band, y, x) and the codes (y, x).
+
+    ``model`` is a delayed one, in the graph once.
+    """
+    most = RadiometrySettings().sample_windows
+    starts = [spread_starts(size, window_px, most) for size in layers.shape]
+    sample = [
+        layers.cut(step, slice(y, y + window_px), slice(x, x + window_px))
+        for y in starts[0]
+        for x in starts[1]
+    ]
+    statistics = delayed(_measure)(sample, model, layers.bands)
+    halo = halo_px(window_px=window_px, reach_px=REACH_PX, mask_px=0)
+    cores = [
+        [slice(start, min(start + chunk_px, size)) for start in range(0, size, chunk_px)]
+        for size in layers.shape
+    ]
+    rows = [
+        [_restore_core(layers, step, (y, x), halo, statistics, model) for x in cores[1]]
+        for y in cores[0]
+    ]
+    reflectance, source = ([[pair[i] for pair in row] for row in rows] for i in range(2))
+    return da.block(reflectance), da.block(source)
+
+
+def _restore_core(
+    layers: Layers, step: int, core: tuple[slice, slice], halo: int, statistics: Any, model: Any
+) -> tuple[da.Array, da.Array]:
+    """Return one block of one time, lazily."""
+    seen = [slice(part.start - halo, part.stop + halo) for part in core]
+    inside = [
+        slice(max(part.start, 0), min(part.stop, size))
+        for part, size in zip(seen, layers.shape, strict=True)
+    ]
+    above, left = (have.start - want.start for want, have in zip(seen, inside, strict=True))
+    below, right = (want.stop - have.stop for want, have in zip(seen, inside, strict=True))
+    block = _Block(
+        shape=(core[0].stop - core[0].start, core[1].stop - core[1].start),
+        halo_px=halo,
+        origin=(layers.origin[0] + seen[0].start, layers.origin[1] + seen[1].start),
+        beyond=((above, below), (left, right)),
+    )
+    restore = delayed(_restore_block, nout=2)
+    made, source = restore(layers.cut(step, *inside), statistics, model, layers.bands, block)
+    return (
+        da.from_delayed(made, (len(layers.bands), *block.shape), layers.dtype),
+        da.from_delayed(source, block.shape, np.uint8),
+    )
+
+
+def _measure(sample: list[Cut], model: Model, bands: tuple[str, ...]) -> PairStatistics:
+    """Return the statistics of one time from windows of it."""
+    _refuse_units(sample)
+    return learn_pair([_observe(cut) for cut in sample], model, bands, RadiometrySettings())
+
+
+def _refuse_units(sample: list[Cut]) -> None:
+    """Raise RequestError where values cannot be reflectance or decibel."""
+    optical = np.concatenate([cut.optical.ravel() for cut in sample])
+    if optical.dtype.kind == "f":
+        known = optical[np.isfinite(optical)]
+        if known.size and np.median(known) > _BRIGHTEST:
+            raise RequestError(
+                f"half of the optical values are above {_BRIGHTEST:g}; give reflectance, 1 for a "
+                "white surface, or whole numbers of scale 1e-4 in an integer type"
+            )
+    decibel = np.concatenate([cut.radar.ravel() for cut in sample])
+    known = decibel[np.isfinite(decibel)]
+    if not known.size:
+        return
+    if known.min() < _DARKEST_DB:
+        raise RequestError(
+            f"the radar is {known.min():g} somewhere, which is no decibel; give NaN where it has "
+            "no value"
+        )
+    if np.median(known) >= 0:
+        raise RequestError(
+            "half of the radar values are not below 0, so they seem to be linear power; give "
+            "decibel, 10 * log10(power)"
+        )
+
+
+def _observe(cut: Cut) -> Observation:
+    """Return what a part of the cube shows, in the numbers of the walk."""
+    if cut.optical.dtype.kind == "f":
+        known = np.isfinite(cut.optical).all(axis=0)
+        numbers = np.rint(np.where(known, cut.optical, 0) / REFLECTANCE_SCALE)
+    else:
+        known, numbers = (cut.optical != 0).any(axis=0), cut.optical
+    # models that look through cloud would take nothing under a mask for shadow: it is thick cloud
+    nothing = np.where(cut.hidden, _LARGEST, 0)
+    decibel = cut.radar.astype(np.float32)
+    return Observation(
+        reflectance=np.where(known, np.clip(numbers, 1, _LARGEST), nothing).astype(np.uint16),
+        masks=Masks(seen=known & ~cut.hidden, made=cut.hidden),
+        decibel=decibel,
+        optical_scene=(known | cut.hidden).astype(np.uint16),
+        radar_scene=known_pixels(decibel).astype(np.uint16),
+    )
+
+
+def _restore_block(
+    cut: Cut, statistics: PairStatistics, model: Model, bands: tuple[str, ...], block: _Block
+) -> tuple[AnyArray, UInt8Array]:
+    """Return the core of a block: (band, y, x) in the type of the cube, and its codes (y, x)."""
+    cut = cut.pad(block.beyond)
+    observation, contract = _observe(cut), model.contract
+    lattice = Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
+    choice = choose_windows(
+        lattice,
+        made=cut.hidden,
+        core=block.core,
+        wanted=cut.hidden[block.core],
+        origin=block.origin,
+        reach_px=REACH_PX,
+    )
+    with _device:
+        candidate, covered = restore_windows(
+            observation,
+            choice,
+            {(1, 1): statistics.pair(model, bands)},
+            lattice=lattice,
+            batch_windows=RestorationSettings().batch_windows,
+        )
+    stretch = statistics.optical
+    low, high = (
+        np.array(limit, np.float32)[:, None, None] for limit in (stretch.low, stretch.high)
+    )
+    done = fit_rims(
+        observation.reflectance,
+        observation.masks,
+        candidate=candidate,
+        covered=covered,
+        limits=(low, high),
+        origin=block.origin,
+    )
+    source, given = done.source[block.core], cut.optical[:, *block.core]
+    made = done.reflectance[:, *block.core]
+    unit = REFLECTANCE_SCALE if given.dtype.kind == "f" else 1
+    answer = np.where(source == RECONSTRUCTED, made * unit, given)
+    return np.where(source == NOT_RESTORED, cut.nodata, answer).astype(given.dtype), source

@@ -1,0 +1,228 @@
+"""A user's own arrays, checked and laid out alike: pictures, radar and mask on one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.delayed import delayed
+
+from cloudfree.core.bands import BANDS
+from cloudfree.core.contract import Contract
+from cloudfree.core.errors import RequestError
+from cloudfree.core.types import AnyArray, BoolArray, Float32Array
+
+_SLACK = 0.01
+"""Of a pixel: coordinates are written with so many digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A part of one time."""
+
+    optical: AnyArray
+    """(band, y, x), as given."""
+    radar: Float32Array
+    """(channel, y, x) in decibel."""
+    hidden: BoolArray
+    """(y, x)."""
+
+    @property
+    def nodata(self) -> float:
+        """What stands in the optical picture where there is nothing."""
+        return np.nan if self.optical.dtype.kind == "f" else 0
+
+    def pad(self, beyond: tuple[tuple[int, int], tuple[int, int]]) -> Cut:
+        """Return it with so many rows and columns of nothing around."""
+        channels = ((0, 0), *beyond)
+        return Cut(
+            optical=np.pad(self.optical, channels, constant_values=self.nodata),
+            radar=np.pad(self.radar, channels, constant_values=np.nan),
+            hidden=np.pad(self.hidden, beyond),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """The user's arrays as Dask arrays, their dimensions in one order."""
+
+    optical: da.Array
+    """(time, band, y, x)."""
+    radar: da.Array
+    """(time, channel, y, x); the channels that the model takes."""
+    hidden: da.Array
+    """(time, y, x)."""
+    bands: tuple[str, ...]
+    """Product names, in the order of the optical picture."""
+    origin: tuple[int, int]
+    """Absolute row and column of the first pixel, counted from coordinate (0, 0)."""
+
+    @property
+    def steps(self) -> int:
+        """How many times there are."""
+        return int(self.optical.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.optical.shape[-2]), int(self.optical.shape[-1])
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the optical values."""
+        return self.optical.dtype
+
+    def cut(self, step: int, y: slice, x: slice) -> Any:
+        """Return a part of one time as a delayed Cut."""
+        return delayed(Cut)(
+            optical=self.optical[step, :, y, x],
+            radar=self.radar[min(step, len(self.radar) - 1), :, y, x],
+            hidden=self.hidden[min(step, len(self.hidden) - 1), y, x],
+        )
+
+
+def read_layers(
+    optical: xr.DataArray, radar: xr.DataArray, mask: xr.DataArray, contract: Contract
+) -> Layers:
+    """Return the arrays of ``restore_cube`` laid out for a model; computes nothing.
+
+    Raises RequestError of one line where they are not what it needs.
+    """
+    given = {"optical": optical, "radar": radar, "mask": mask}
+    for name, array in given.items():
+        if not isinstance(array, xr.DataArray):
+            raise RequestError(f"{name} is a {type(array).__name__}; give an xarray.DataArray")
+    _check_dims("optical", optical, needed={"band", "y", "x"}, known={"time"})
+    channel = next((dim for dim in radar.dims if dim not in ("time", "y", "x")), None)
+    known = {"time"} if channel is None else {"time", str(channel)}
+    _check_dims("radar", radar, needed={"y", "x"}, known=known)
+    _check_dims("mask", mask, needed={"y", "x"}, known={"time"})
+    if mask.dtype != bool:
+        raise RequestError(f"mask is of type {mask.dtype}; give bool, True where cloud hides")
+    if radar.dtype.kind != "f":
+        raise RequestError(f"radar is of type {radar.dtype}; give decibel as floats")
+    _check_numbers(optical)
+    for name in ("radar", "mask"):
+        _check_alike(optical, given[name], name)
+    return Layers(
+        optical=_lay_out(optical, "band"),
+        radar=_lay_out(_choose_channels(radar, channel, contract), channel or "channel"),
+        hidden=_lay_out(mask, "channel")[:, 0],
+        bands=_read_bands(optical, contract),
+        origin=(_first_px(optical, "y"), _first_px(optical, "x")),
+    )
+
+
+def _check_dims(name: str, array: xr.DataArray, *, needed: set[str], known: set[str]) -> None:
+    dims = {str(dim) for dim in array.dims}
+    if not needed <= dims or not dims <= needed | known:
+        raise RequestError(
+            f"{name} has dimensions {', '.join(map(str, array.dims))}; give "
+            f"{', '.join(sorted(needed))} and, if you like, time"
+        )
+
+
+def _check_numbers(optical: xr.DataArray) -> None:
+    """Raise RequestError where the optical picture has no nodata value that can be told."""
+    if optical.dtype.kind == "f":
+        return
+    if optical.dtype.kind not in "iu":
+        raise RequestError(f"optical is of type {optical.dtype}; give floats or whole numbers")
+    for facts in (optical.attrs, optical.encoding):
+        for key in ("_FillValue", "missing_value", "nodata"):
+            if facts.get(key, 0) != 0:
+                raise RequestError(
+                    f"optical says {key} {facts[key]}; whole numbers have nodata 0. Give floats "
+                    f"with NaN: optical.where(optical != {facts[key]}) * 1e-4"
+                )
+
+
+def _check_alike(optical: xr.DataArray, other: xr.DataArray, name: str) -> None:
+    """Raise RequestError where another array does not lie on the grid and times of the optical."""
+    for dim in ("y", "x"):
+        ours, theirs = _centres(optical, dim), _centres(other, dim)
+        step = abs(ours[1] - ours[0])
+        if len(ours) != len(theirs) or np.abs(ours - theirs).max() > _SLACK * step:
+            raise RequestError(
+                f"{name} lies on other {dim} than the optical picture ({len(theirs)} from "
+                f"{theirs[0]:.10g}, not {len(ours)} from {ours[0]:.10g}); bring it onto that grid"
+            )
+    steps = optical.sizes.get("time", 1)
+    if other.sizes.get("time", steps) != steps:
+        raise RequestError(
+            f"{name} has {other.sizes['time']} times and the optical picture {steps}; give one for "
+            "each, or one without time for all"
+        )
+
+
+def _centres(array: xr.DataArray, dim: str) -> AnyArray:
+    """Return the coordinates of an axis, in floats."""
+    if dim not in array.coords or array.sizes[dim] < 2:
+        raise RequestError(
+            f"{array.name or 'an array'} has no coordinates {dim}; give pixel centres"
+        )
+    return array[dim].to_numpy().astype(np.float64)
+
+
+def _first_px(optical: xr.DataArray, dim: str) -> int:
+    """Return the absolute index of the first pixel; RequestError for an irregular axis."""
+    centres = _centres(optical, dim)
+    side = float(np.median(np.abs(np.diff(_centres(optical, "x")))))
+    step = -side if dim == "y" else side
+    if side == 0 or np.abs(np.diff(centres) - step).max() > _SLACK * side:
+        raise RequestError(
+            f"{dim} does not {'fall' if dim == 'y' else 'rise'} evenly by {side:g}; give a grid of "
+            "square pixels, y falling and x rising"
+        )
+    return int(np.floor((centres[0] - step / 2) / step + 0.5))
+
+
+def _read_bands(optical: xr.DataArray, contract: Contract) -> tuple[str, ...]:
+    """Return the product names of the bands; RequestError where the model does not restore them."""
+    if "band" not in optical.coords:
+        raise RequestError("optical has no coordinate band; name its bands, such as B04 or red")
+    names = {band.common_name: name for name, band in BANDS.items()}
+    given = [str(name) for name in optical["band"].to_numpy()]
+    bands = tuple(names.get(name.lower(), name.upper()) for name in given)
+    unknown = [name for name, band in zip(given, bands, strict=True) if band not in BANDS]
+    if unknown or len(set(bands)) < len(bands):
+        raise RequestError(
+            f"bands are {', '.join(given)}; give different ones of {', '.join(BANDS)}, or their "
+            "common names"
+        )
+    if contract.bands and set(contract.bands) != set(bands):
+        raise RequestError(
+            f"model {contract.name} restores bands {', '.join(contract.bands)}; the cube has "
+            f"{', '.join(given)}. Select these, or take model baseline"
+        )
+    return bands
+
+
+def _choose_channels(radar: xr.DataArray, channel: Any, contract: Contract) -> xr.DataArray:
+    """Return the radar with the channels that the model takes, in its order."""
+    if channel is None:
+        if contract.radar_channels > 1:
+            raise RequestError(
+                f"model {contract.name} takes {contract.radar_wanted}; give radar with a dimension "
+                "that names them"
+            )
+        return radar
+    names = [str(name).lower() for name in radar[channel].to_numpy()]
+    chosen = contract.choose_polarizations(names)
+    if chosen is None or len(set(names)) < len(names):
+        raise RequestError(
+            f"radar has {channel} {', '.join(names)}; model {contract.name} takes "
+            f"{contract.radar_wanted}"
+        )
+    return radar.isel({channel: [names.index(name) for name in chosen]})
+
+
+def _lay_out(array: xr.DataArray, channel: Any) -> da.Array:
+    """Return (time, channel, y, x) as a Dask array, with new axes where dimensions are missing."""
+    new = [dim for dim in ("time", channel) if dim not in array.dims]
+    laid = array.expand_dims(new).transpose("time", channel, "y", "x")
+    lazy: da.Array = laid.chunk().data
+    return lazy

@@ -1,0 +1,305 @@
+"""Row 6 of the walk: scene pixels on the product's grid, through stackstac.
+
+stackstac names the steps and schedules the reads; which pixel is taken is decided by
+`sampling`, in a reader of our own, because GDAL's warper is approximate and depends on blocks.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import rasterio
+import stackstac
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.windows import Window
+
+from cloudfree.core.bands import SCENE_CLASSIFICATION
+from cloudfree.core.errors import ReadError
+from cloudfree.core.keys import unsigned
+from cloudfree.core.types import AnyArray, Float32Array, UInt8Array, UInt16Array
+from cloudfree.geometry.grid import crs_of
+from cloudfree.geometry.sampling import (
+    Positions,
+    locate,
+    source_window,
+    take_bilinear,
+    take_nearest,
+)
+from cloudfree.pixels.remote import Fetcher, RemoteAsset, is_remote
+from cloudfree.scenes.scene import Scene
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_GDAL = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MULTIRANGE": "YES",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_HTTP_TIMEOUT": "60",
+    "GDAL_HTTP_MAX_RETRY": "5",
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "VSI_CACHE": "TRUE",
+}
+"""For cloud-optimised GeoTIFFs: no directory listings; for object stores, patience."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pixels:
+    """What a step's scenes hold at a geobox."""
+
+    dn: UInt16Array
+    """(scene, band, y, x) digital numbers as stored; 0 outside the scene."""
+    classification: tuple[UInt8Array | None, ...]
+    """Per optical scene (y, x) classes, 0 outside; None for a scene without."""
+    power: Float32Array
+    """(scene, channel, y, x) linear backscatter; NaN where there is none."""
+
+
+def read_asset(href: str, fetcher: Fetcher, look: Callable[[Any], T]) -> T:
+    """Return what ``look`` makes of an open raster; HTTP links are read through ``fetcher``.
+
+    Raises ReadError, with the link but not its signature, where it cannot be read.
+    """
+    name = unsigned(href)
+    remote = RemoteAsset(href, fetcher) if is_remote(href) else None
+    failure: ReadError | None = None
+    try:
+        with (
+            rasterio.Env(**_GDAL),
+            rasterio.open(name, opener=remote) if remote else rasterio.open(href) as source,
+        ):
+            seen = look(source)
+    except RasterioError as error:
+        failure = ReadError(f"{name}: {' '.join(str(error).split()).replace(href, 'the file')}")
+    if remote is not None and remote.failure is not None:
+        failure = remote.failure
+    if failure is not None:  # raised here: rasterio's error, as its context, would not pickle
+        raise failure
+    return seen
+
+
+def load(
+    optical: Sequence[Scene],
+    radar: Sequence[Scene],
+    geobox: GeoBox,
+    *,
+    fetcher: Fetcher,
+    bands: tuple[str, ...],
+    polarizations: tuple[str, ...],
+    threads: int,
+    reduced: bool = False,
+) -> Pixels:
+    """Read every scene at ``geobox``; ReadError names the scene, asset and link that failed.
+
+    Optical pixels are the nearest, exactly; radar is interpolated in linear power. Scenes must
+    have the layers (select_scenes saw to it). Reads run on ``threads`` threads of their own.
+    With ``reduced`` a coarse geobox is read from overviews: quick, and only for pictures.
+    """
+    read = functools.partial(
+        _stack,
+        geobox=geobox,
+        threads=threads,
+        fetcher=fetcher,
+        reader=ReducedReader if reduced else ExactReader,
+    )
+    shape = (geobox.height, geobox.width)
+    dn = np.zeros((len(optical), len(bands), *shape), np.uint16)
+    classes: list[UInt8Array | None] = [None] * len(optical)
+    power = np.full((len(radar), len(polarizations), *shape), np.nan, np.float32)
+    for index, scene in enumerate(optical):
+        has_classes = scene.href(SCENE_CLASSIFICATION) is not None
+        layers = (*bands, SCENE_CLASSIFICATION) if has_classes else bands
+        if has_classes:
+            classes[index] = np.zeros(shape, np.uint8)
+        if _overlaps(scene, geobox):
+            numbers = read(scene, layers, fill=np.uint16(0), resampling=Resampling.nearest)
+            dn[index] = numbers[: len(bands)]
+            if has_classes:
+                classes[index] = numbers[-1].astype(np.uint8)
+    for index, scene in enumerate(radar):
+        if _overlaps(scene, geobox):
+            power[index] = read(
+                scene, polarizations, fill=np.float32(np.nan), resampling=Resampling.bilinear
+            )
+    return Pixels(dn=dn, classification=tuple(classes), power=power)
+
+
+def _overlaps(scene: Scene, geobox: GeoBox) -> bool:
+    """Return whether a footprint comes near a geobox: a cheap test that may err towards True."""
+    margin = 0.02
+    west, south, east, north = geobox.geographic_extent.boundingbox.bbox
+    left, bottom, right, top = scene.footprint.bounds
+    return bool(
+        left - margin <= east
+        and west <= right + margin
+        and bottom - margin <= north
+        and south <= top + margin
+    )
+
+
+def _stack(
+    scene: Scene,
+    layers: tuple[str, ...],
+    *,
+    fill: np.generic,
+    resampling: Resampling,
+    geobox: GeoBox,
+    threads: int,
+    fetcher: Fetcher,
+    reader: type[ExactReader],
+) -> AnyArray:
+    """Return (layer, y, x) of one scene.
+
+    stackstac is given an item that covers the geobox: it would drop scenes by the corners of
+    their reprojected boxes, which depends on the block. The reader decides what lies where.
+    """
+    hrefs = {layer: scene.href(layer) or "" for layer in layers}
+    bounds = geobox.boundingbox.bbox
+    epsg = crs_of(geobox).epsg
+    item: dict[str, Any] = {
+        "id": scene.id,
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "geometry": None,
+        "bbox": list(bounds),
+        "properties": {
+            "datetime": scene.time.isoformat(),
+            "proj:epsg": epsg,
+            "proj:bbox": list(bounds),
+        },
+        "assets": {layer: {"href": href} for layer, href in hrefs.items()},
+    }
+    cube = stackstac.stack(
+        [item],
+        assets=list(layers),
+        epsg=epsg,
+        resolution=abs(geobox.affine.a),
+        bounds=bounds,
+        snap_bounds=False,
+        xy_coords=False,
+        resampling=resampling,
+        chunksize=(1, 1, -1, -1),
+        dtype=fill.dtype,
+        fill_value=fill,
+        rescale=False,
+        properties=False,
+        band_coords=False,
+        errors_as_nodata=(),
+        reader=functools.partial(
+            reader,
+            fetcher=fetcher,
+            names={href: f"{layer} of scene {scene.id}" for layer, href in hrefs.items()},
+        ),
+    )
+    pixels: AnyArray = cube[0].data.compute(scheduler="threads", num_workers=threads)
+    return pixels
+
+
+class ExactReader:
+    """stackstac's Reader protocol over rasterio: a single-band asset read at exact positions.
+
+    Opens its file at each read, on the thread that reads, and shares nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        spec: Any,
+        resampling: Resampling,
+        dtype: np.dtype[Any],
+        fill_value: float,
+        fetcher: Fetcher,
+        names: Mapping[str, str],
+        **_: Any,
+    ) -> None:
+        self.url = url
+        self.spec = spec
+        self.resampling = resampling
+        self.dtype = dtype
+        self.fill_value = fill_value
+        self.fetcher = fetcher
+        self.names = names
+        """Link -> what it shows, for errors."""
+
+    def read(self, window: Window, **_: Any) -> AnyArray:
+        """Return the window (y, x) of the target grid."""
+        spec = self.spec
+        y, x = window.toslices()
+        target = GeoBox(spec.shape, spec.transform, f"EPSG:{spec.epsg}")[y, x]
+        try:
+            part = read_asset(self.url, self.fetcher, lambda source: self._look(source, target))
+        except ReadError as error:
+            raise type(error)(f"cannot read {self.names[self.url]} at {error}") from None
+        if part is None:
+            return np.full(target.shape, self.fill_value, self.dtype)
+        pixels, corner, positions = part
+        if self.resampling is Resampling.bilinear:
+            return take_bilinear(pixels, positions, corner)
+        fill = float(self.fill_value)
+        return take_nearest(pixels, positions, corner, fill).astype(self.dtype, copy=False)
+
+    def _look(
+        self, source: Any, target: GeoBox
+    ) -> tuple[AnyArray, tuple[int, int], Positions] | None:
+        """Return the source pixels under ``target``, their first row and column, and positions.
+
+        None where they do not meet. For interpolation nodata becomes NaN.
+        """
+        if source.crs is None:
+            raise RasterioIOError("the file has no CRS")
+        if source.count != 1:
+            raise RasterioIOError(f"the file has {source.count} bands, not one")
+        affine, shape = self._grid(source, target)
+        positions = locate(target, str(source.crs.to_wkt()), affine)
+        part = source_window(positions, shape, margin=1)
+        if part is None:
+            return None
+        pixels = self._pixels(source, shape, part)
+        if self.resampling is Resampling.bilinear:
+            values = pixels.astype(np.float32)
+            if source.nodata is not None:
+                values[pixels == source.nodata] = np.nan
+            pixels = values
+        return pixels, (part[0].start, part[1].start), positions
+
+    def _grid(self, source: Any, target: GeoBox) -> tuple[Affine, tuple[int, int]]:
+        """Return the affine and shape of the source's pixels as they are read."""
+        return source.transform, source.shape
+
+    def _pixels(self, source: Any, shape: tuple[int, int], part: tuple[slice, slice]) -> AnyArray:
+        pixels: AnyArray = source.read(1, window=Window.from_slices(*part))
+        return pixels
+
+    def close(self) -> None:
+        """Do nothing: files are closed after each read."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+class ReducedReader(ExactReader):
+    """Reads a source at about the target's resolution, through its overviews."""
+
+    def _grid(self, source: Any, target: GeoBox) -> tuple[Affine, tuple[int, int]]:
+        west, south, east, north = target.to_crs(source.crs.to_wkt()).boundingbox.bbox
+        spacing = min((east - west) / target.width, (north - south) / target.height)
+        factor = max(1, int(spacing / abs(source.transform.a)))
+        height, width = (-(-side // factor) for side in source.shape)
+        scale = Affine.scale(source.width / width, source.height / height)
+        return source.transform @ scale, (height, width)
+
+    def _pixels(self, source: Any, shape: tuple[int, int], part: tuple[slice, slice]) -> AnyArray:
+        pixels: AnyArray = source.read(1, out_shape=shape)[part]
+        return pixels

@@ -1,0 +1,151 @@
+"""Rows 6 to 8 of the walk: what a step shows of a geobox, harmonised and masked."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from cloudfree.core.bands import REFLECTANCE_SCALE
+from cloudfree.core.config import RunSettings
+from cloudfree.core.types import BoolArray, Masks, UInt8Array, UInt16Array
+from cloudfree.pixels import cube, masks, radiometry
+from cloudfree.pixels.detectors import choose_detector, needs_detector
+from cloudfree.pixels.mask_file import read_mask
+from cloudfree.pixels.observation import Observation
+from cloudfree.pixels.remote import Fetcher
+from cloudfree.scenes.scene import Scene, Step
+
+
+class Clock(Protocol):
+    """Measures the seconds of the walk's rows."""
+
+    def row(self, name: str) -> AbstractContextManager[None]:
+        """Time a block as part of a row."""
+        ...
+
+
+def observe(
+    step: Step,
+    geobox: GeoBox,
+    settings: RunSettings,
+    fetcher: Fetcher,
+    clock: Clock,
+    *,
+    reduced: bool = False,
+) -> tuple[Observation, UInt8Array]:
+    """Return what ``step`` shows at ``geobox``, and the (y, x) ``cloud`` codes behind its masks.
+
+    ``reduced`` reads a coarse geobox from overviews, for pictures only.
+    """
+    with clock.row("cube.load"):
+        pixels = cube.load(
+            step.optical,
+            step.radar,
+            geobox,
+            fetcher=fetcher,
+            bands=settings.grid.bands,
+            polarizations=step.polarizations,
+            threads=settings.engine.reader_threads,
+            reduced=reduced,
+        )
+    with clock.row("masks.cloud_mask"):
+        valid = np.stack(
+            [
+                masks.valid_pixels(dn, classes)
+                for dn, classes in zip(pixels.dn, pixels.classification, strict=True)
+            ]
+        )
+        codes = _hide(step, pixels, valid, geobox, settings, fetcher, reduced=reduced)
+        seen = valid & (codes == masks.CLEAR)
+        optical_scene = masks.choose_scene(seen, valid)
+        known = radiometry.known_pixels(pixels.power)
+        if len(known) > 0:
+            radar_scene = masks.choose_scene(known, known)
+        else:
+            radar_scene = np.zeros(geobox.shape, np.uint16)
+    with clock.row("radiometry"):
+        reflectance = np.zeros(pixels.dn.shape[1:], np.uint16)
+        cloud = np.zeros(geobox.shape, np.uint8)
+        for index, scene in enumerate(step.optical):
+            here = optical_scene == index + 1
+            assert scene.offset.dn is not None  # measure.settle_offsets came first
+            reflectance += radiometry.harmonise(pixels.dn[index], here, scene.offset.dn)
+            cloud[here] = codes[index][here]
+        power = np.full(pixels.power.shape[1:], np.nan, np.float32)
+        for index in range(len(step.radar)):
+            here = radar_scene == index + 1
+            power[:, here] = pixels.power[index][:, here]
+        decibel = radiometry.to_decibel(power, settings.radiometry.floor_db)
+    hidden = cloud != masks.CLEAR
+    exists = optical_scene > 0
+    observation = Observation(
+        reflectance=reflectance,
+        masks=Masks(seen=exists & ~hidden, made=exists & hidden),
+        decibel=decibel,
+        optical_scene=optical_scene,
+        radar_scene=radar_scene,
+    )
+    return observation, cloud
+
+
+def _hide(
+    step: Step,
+    pixels: cube.Pixels,
+    valid: BoolArray,
+    geobox: GeoBox,
+    settings: RunSettings,
+    fetcher: Fetcher,
+    *,
+    reduced: bool,
+) -> UInt8Array:
+    """Return the ``cloud`` codes (scene, y, x) of a step's optical scenes."""
+    drawn = None if settings.masks.file is None else read_mask(settings.masks.file, geobox)
+    resolution = abs(geobox.affine.a)
+    hidden = []
+    for index, scene in enumerate(step.optical):
+        classes = pixels.classification[index]
+        if classes is None or needs_detector(scene, settings.masks):
+            cloud = _detect(scene, pixels.dn[index], geobox, settings, fetcher, reduced=reduced)
+            codes = np.where(cloud, np.uint8(masks.CLOUDY), np.uint8(masks.CLEAR))
+        else:
+            codes = masks.read_classes(classes, settings.masks)
+        hidden.append(masks.hidden_pixels(codes, drawn, valid[index], settings.masks, resolution))
+    return np.stack(hidden)
+
+
+def _detect(
+    scene: Scene,
+    dn: UInt16Array,
+    geobox: GeoBox,
+    settings: RunSettings,
+    fetcher: Fetcher,
+    *,
+    reduced: bool,
+) -> BoolArray:
+    """Return (y, x): where a detector sees cloud; what it needs beside the product's bands is read.
+
+    ``dn`` (band, y, x) are the product's bands.
+    """
+    detector = choose_detector(scene, settings.masks)
+    numbers = dict(zip(settings.grid.bands, dn, strict=True))
+    more = tuple(band for band in detector.bands if band not in numbers)
+    if more:
+        bare = replace(scene, hrefs={band: scene.href(band) or "" for band in more}, assets={})
+        read = cube.load(
+            (bare,),
+            (),
+            geobox,
+            fetcher=fetcher,
+            bands=more,
+            polarizations=(),
+            threads=settings.engine.reader_threads,
+            reduced=reduced,
+        )
+        numbers |= dict(zip(more, read.dn[0], strict=True))
+    assert scene.offset.dn is not None  # measure.settle_offsets came first
+    stacked = np.stack([numbers[band] for band in detector.bands]).astype(np.float32)
+    return detector((stacked + np.float32(scene.offset.dn)) * np.float32(REFLECTANCE_SCALE))

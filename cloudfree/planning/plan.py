@@ -1,0 +1,296 @@
+"""Rows 1 to 4 of the walk: what a run will do, without reading a pixel."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+import shapely
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
+
+from cloudfree.core.config import CHECK_PX, RunSettings
+from cloudfree.core.contract import Channels
+from cloudfree.core.errors import BundleError, MaskError
+from cloudfree.core.types import Signer
+from cloudfree.geometry.aoi import Aoi, Area, read_aoi
+from cloudfree.geometry.grid import GridPlan, crs_of, halo_px, plan_grid, project_area
+from cloudfree.geometry.windows import Lattice
+from cloudfree.pixels.detectors import choose_detector, describe_mask, needs_detector
+from cloudfree.pixels.mask_file import check_mask
+from cloudfree.pixels.masks import reach_px
+from cloudfree.product.layers import Layer, choose_layers
+from cloudfree.product.printout import plan_text
+from cloudfree.product.provenance import describe_step
+from cloudfree.restoration.bundle import Bundle, open_bundle
+from cloudfree.restoration.rims import REACH_PX
+from cloudfree.scenes import catalog
+from cloudfree.scenes.choice import select_scenes
+from cloudfree.scenes.providers import Sources, find_sources
+from cloudfree.scenes.scene import Scene, Step, parse_period
+from cloudfree.scenes.signing import find_signer
+
+logger = logging.getLogger(__name__)
+
+_WORKING_BYTES_PER_PIXEL = 44
+_WORKING_BYTES_PER_BAND = 44
+_WORKING_BYTES_PER_RADAR = 16
+"""Arrays alive at the peak of one chunk, a haloed pixel: measured with one channel of radar
+(tests/bench); the share of a channel is counted: as read, as chosen, and on the way to decibel."""
+_PROCESS_BYTES = 450 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a user asks for."""
+
+    aoi: Area
+    """The area: a GeoJSON file or mapping, or a shapely geometry."""
+    date: str
+    """A day or an interval ``A/B``."""
+    stac: str | None
+    """A STAC API's address or a local file; None asks the settings' providers."""
+    settings: RunSettings
+    """Everything else."""
+    signer: Signer | None = None
+    """Signs the catalog's links when they are read; None leaves it to the providers' tables."""
+
+    @property
+    def sources(self) -> Sources:
+        """Where scenes come from; SettingsError where providers do not have what is asked."""
+        return find_sources(self.settings.catalog, self.stac)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Plan:
+    """What a run will do; prints as lines of text."""
+
+    aoi: Aoi
+    """The area."""
+    bundle: Bundle
+    """The model."""
+    items: list[catalog.Item]
+    """Everything that was found, with links."""
+    steps: tuple[Step, ...]
+    """What was chosen, earliest first."""
+    grid: GridPlan
+    """The grid and its chunks."""
+    settings: RunSettings
+    """The run's settings."""
+    signer: Signer
+    """Signs links when they are read."""
+
+    def __repr__(self) -> str:
+        return plan_text(self.describe())
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The arrays of the product."""
+        return choose_layers(uncertainty=self.settings.uncertainty.write)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The size of the product's arrays and their overviews before compression."""
+        alike = len(self.settings.grid.bands) + self.settings.uncertainty.write  # two bytes each
+        return self.grid.stored_bytes(alike, len(self.steps))
+
+    def _check_at_most(self, lattice: Lattice) -> dict[str, int]:
+        """Return what the self-check costs: its places and the windows that they can need."""
+        pixels = len(self.steps) * sum(chunk.pixels for chunk in self.grid.chunks())
+        places = self.settings.selfcheck.places_of(pixels)
+        side = GeoBox((CHECK_PX, CHECK_PX), self.grid.geobox.affine, self.grid.geobox.crs)
+        return {"places": places, "windows": places * _windows(lattice, side, reach_px=0)}
+
+    def masks(self) -> dict[str, str]:
+        """Return what says which pixels of each optical scene are hidden, by scene id."""
+        scenes = [scene for step in self.steps for scene in step.optical]
+        return {scene.id: describe_mask(scene, self.settings.masks) for scene in scenes}
+
+    def _mask_bands(self, step: Step) -> int:
+        """Return how many bands are read for a detector only."""
+        found = [s for s in step.optical if needs_detector(s, self.settings.masks)]
+        wanted = {b for s in found for b in choose_detector(s, self.settings.masks).bands}
+        return len(wanted.difference(self.settings.grid.bands))
+
+    def gaps_km2(self, step: Step) -> dict[str, float]:
+        """Return how much of the area no optical and no radar footprint covers."""
+        crs = crs_of(self.grid.geobox)
+        area = self.grid.area
+        return {
+            kind: round(area.difference(_project(scenes, crs)).area / 1e6, 3)
+            for kind, scenes in (("optical", step.optical), ("radar", step.radar))
+        }
+
+    def warnings(self) -> list[str]:
+        """Return what the user should know: where scenes are not what the model learnt on."""
+        contract, said = self.bundle.contract, []
+        for word, wanted, scenes in (
+            ("Sentinel-2 level", contract.levels, [s for step in self.steps for s in step.optical]),
+            (
+                "Sentinel-1 radar",
+                contract.radar_kinds,
+                [s for step in self.steps for s in step.radar],
+            ),
+        ):
+            other = sorted({s.kind for s in scenes} - set(wanted)) if wanted else []
+            if other:
+                said.append(
+                    f"model {contract.name} learnt on {word} {', '.join(wanted)}, these scenes are "
+                    f"{', '.join(other)}: its errors may be larger"
+                )
+        unknown = [s.id for step in self.steps for s in step.optical if s.offset.dn is None]
+        if unknown:
+            said.append(f"the pixels must say which offset they carry: {', '.join(unknown)}")
+        return said
+
+    @property
+    def job_bytes(self) -> int:
+        """The projected memory of one chunk in work, the largest there is."""
+        grid = self.grid
+        height, width = (min(side, grid.chunk_px) for side in grid.geobox.shape)
+        return chunk_memory_bytes(
+            _haloed_pixels(height, width, grid.halo_px),
+            len(self.settings.grid.bands),
+            len(self.steps[0].polarizations),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return the plan as plain values: what ``cloudfree plan --json`` prints."""
+        grid, settings = self.grid, self.settings
+        bands, n_radar = len(settings.grid.bands), len(self.steps[0].polarizations)
+        contract = self.bundle.contract
+        lattice = Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
+        chunks = haloed = windows = 0
+        for chunk in grid.chunks():
+            chunks += 1
+            haloed += _haloed_pixels(*chunk.geobox.shape.yx, grid.halo_px)
+            windows += _windows(lattice, chunk.geobox)
+        read = sum(
+            haloed * (2 * (bands + self._mask_bands(step)) + 1 + 4 * n_radar * bool(step.radar))
+            for step in self.steps
+        )
+        return {
+            "model": f"{contract.name} {contract.version}",
+            "steps": [{**describe_step(s), "gaps_km2": self.gaps_km2(s)} for s in self.steps],
+            "masks": self.masks(),
+            "mask_file": None if settings.masks.file is None else settings.masks.file.name,
+            "crs": f"EPSG:{grid.epsg}",
+            "resolution_m": grid.resolution_m,
+            "shape": list(grid.geobox.shape),
+            "bounds": list(grid.geobox.boundingbox.bbox),
+            "area_km2": round(grid.area.area / 1e6, 3),
+            "chunks": chunks * len(self.steps),
+            "chunk_px": grid.chunk_px,
+            "halo_px": grid.halo_px,
+            "windows_at_most": len(self.steps) * windows,
+            "check_at_most": self._check_at_most(lattice),
+            "read_bytes": read,
+            "stored_bytes": self.stored_bytes,
+            "warnings": self.warnings(),
+            "memory_bytes": 2 * self.job_bytes + _PROCESS_BYTES,
+        }
+
+
+def chunk_memory_bytes(haloed_pixels: int, n_bands: int, n_radar: int) -> int:
+    """Return the projected memory of a chunk in work."""
+    per_pixel = (
+        _WORKING_BYTES_PER_PIXEL
+        + _WORKING_BYTES_PER_BAND * n_bands
+        + _WORKING_BYTES_PER_RADAR * n_radar
+    )
+    return haloed_pixels * per_pixel
+
+
+def _haloed_pixels(height: int, width: int, halo_px: int) -> int:
+    return (height + 2 * halo_px) * (width + 2 * halo_px)
+
+
+def _windows(lattice: Lattice, geobox: GeoBox, reach_px: int = REACH_PX) -> int:
+    """Return how many windows a core can need, wherever it lies on the lattice."""
+    grown = [side + 2 * reach_px + lattice.window_px for side in geobox.shape]
+    return ceil(grown[0] / lattice.stride_px) * ceil(grown[1] / lattice.stride_px)
+
+
+def _project(scenes: tuple[Scene, ...], crs: CRS) -> BaseGeometry:
+    footprints: list[BaseGeometry] = [
+        project_area(part, crs) for scene in scenes for part in shapely.get_parts(scene.footprint)
+    ]
+    return shapely.union_all(footprints)
+
+
+def make_plan(
+    request: Request,
+    items: list[catalog.Item] | None = None,
+    *,
+    channels: Channels | None = None,
+    passed_over: frozenset[str] = frozenset(),
+) -> Plan:
+    """Return what a run will do; asks the catalog once unless given its items.
+
+    ``channels`` say which radar is wanted instead of the model's contract. Scenes whose ids are
+    ``passed_over`` are known to show too little.
+    Raises a RequestError of one line for anything wrong with the request.
+    """
+    settings = request.settings
+    bundle = open_bundle(settings.restoration.model)
+    contract = bundle.contract
+    if contract.bands and set(contract.bands) != set(settings.grid.bands):
+        raise BundleError(
+            f"model {contract.name} restores bands {', '.join(contract.bands)}; the run asks for "
+            f"{', '.join(settings.grid.bands)}. Give these with --bands, or --model baseline"
+        )
+    aoi, sources = read_aoi(request.aoi), request.sources
+    period = parse_period(request.date)
+    halo = halo_px(
+        window_px=contract.window_px,
+        reach_px=REACH_PX,
+        mask_px=reach_px(settings.masks, settings.grid.resolution_m),
+    )
+    grid = plan_grid(aoi, settings.grid, halo=halo)
+    if settings.masks.file is not None:
+        check_mask(settings.masks.file, grid)
+        # whole: workers may run elsewhere on this machine
+        whole = replace(settings.masks, source=str(settings.masks.file.absolute()))
+        settings = replace(settings, masks=whole)
+    area = catalog.widen(aoi.geometry, halo * settings.grid.resolution_m)
+    if items is None:
+        items = catalog.search(
+            sources,
+            area=area,
+            period=period,
+            catalog=settings.catalog,
+            scenes=settings.scenes,
+        )
+    steps = select_scenes(
+        catalog.read_scenes(items, sources),
+        area=aoi.geometry,
+        reach=area,
+        period=period,
+        bands=settings.grid.bands,
+        channels=channels or contract,
+        sources=sources,
+        settings=settings.scenes,
+        passed_over=passed_over,
+    )
+    if settings.masks.file is not None and len(steps) > 1:
+        raise MaskError(
+            f"the mask {request.settings.masks.source} is of one overpass, and {request.date} "
+            f"holds {len(steps)}; give the mask's own day"
+        )
+    for scene in (scene for step in steps for scene in step.optical):
+        logger.info("masks: %s by %s", scene.id, describe_mask(scene, settings.masks))
+    for step in steps:
+        logger.info("scenes.select_scenes: %s", describe_step(step))
+    logger.info("grid.plan_grid: EPSG:%s %s px", grid.epsg, tuple(grid.geobox.shape))
+    return Plan(
+        aoi=aoi,
+        bundle=bundle,
+        items=items,
+        steps=tuple(steps),
+        grid=grid,
+        settings=settings,
+        signer=request.signer or find_signer(sources),
+    )

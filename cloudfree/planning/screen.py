@@ -1,0 +1,167 @@
+"""Between rows 4 and 5 of the walk: leave out datatakes that show too little of the area.
+
+How much a datatake shows is looked at over the area as a whole, so that it does not depend on the
+chunks; where a scene has a classification, that and the smallest of its bands are read.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from distributed import Client, Future
+from odc.geo.geobox import GeoBox
+
+from cloudfree.cluster import Workers, run_all
+from cloudfree.core.bands import BANDS
+from cloudfree.core.config import RunSettings
+from cloudfree.core.errors import NoSceneError
+from cloudfree.core.progress import Progress
+from cloudfree.core.timing import Stopwatch
+from cloudfree.core.types import BoolArray, Signer
+from cloudfree.geometry.grid import GridPlan, pixels_inside
+from cloudfree.pixels.observe import observe
+from cloudfree.pixels.remote import Fetcher
+from cloudfree.planning.plan import Plan, Request, make_plan
+from cloudfree.product.provenance import describe_left_out
+from cloudfree.scenes.scene import Step
+from cloudfree.walk.measure import before_the_start, settle_offsets
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_PX = 2048
+"""A look costs no more than the reading of one chunk."""
+
+
+def screen(
+    request: Request, plan: Plan, client: Client, progress: Progress
+) -> tuple[Plan, list[dict[str, Any]], Counter[str]]:
+    """Return the plan without the datatakes that show less than ``min_seen``, these, and how often
+    servers were asked again.
+
+    An interval loses them; for a day the next best in reach is taken, but not under a mask file,
+    which is drawn for one datatake. Raises NoSceneError, in one line, where none is left.
+    """
+    least = request.settings.scenes.min_seen
+    left_out: list[dict[str, Any]] = []
+    looked: set[str] = set()
+    retries: Counter[str] = Counter()
+    while least > 0:
+        unknown = [step for step in plan.steps if step.optical[0].id not in looked]
+        shares, asked_again = _look(unknown, plan, client, progress)
+        retries.update(asked_again)
+        poor = [
+            describe_left_out(step, share)
+            for step, share in zip(unknown, shares, strict=True)
+            if share < least
+        ]
+        if not poor:
+            break
+        left_out += poor
+        looked |= {step.optical[0].id for step in unknown}
+        if request.settings.masks.file is not None:
+            raise NoSceneError(_nothing_left(request, left_out))
+        plan = _plan_without(request, plan, left_out)
+    return plan, left_out, retries
+
+
+def _plan_without(request: Request, plan: Plan, left_out: list[dict[str, Any]]) -> Plan:
+    try:
+        other = make_plan(request, plan.items, passed_over=passed_over(left_out))
+    except NoSceneError:
+        raise NoSceneError(_nothing_left(request, left_out)) from None
+    fetcher = Fetcher(other.settings.cube, other.signer)
+    with before_the_start():
+        steps = settle_offsets(other.steps, other.settings, other.bundle.contract, fetcher)
+    return replace(other, steps=steps)
+
+
+def passed_over(left_out: list[dict[str, Any]]) -> frozenset[str]:
+    """Return the ids of the scenes of what was left out."""
+    return frozenset(scene for step in left_out for scene in step["optical"])
+
+
+def _nothing_left(request: Request, left_out: list[dict[str, Any]]) -> str:
+    best = max(left_out, key=lambda step: float(step["seen_share"]))
+    others = f" (others looked at: {len(left_out) - 1})" if len(left_out) > 1 else ""
+    return (
+        f"{', '.join(best['optical'])} shows {best['seen_share']:.1%} of the area, less than "
+        f"--min-seen {request.settings.scenes.min_seen:g}{others}, and no further datatake with "
+        f"radar is in reach of {request.date}. Lower --min-seen (0 takes any), or choose another "
+        "date or a wider --optical-days"
+    )
+
+
+def _look(
+    steps: list[Step], plan: Plan, client: Client, progress: Progress
+) -> tuple[list[float], Counter[str]]:
+    """Return the seen share of each step, and how often servers were asked again.
+
+    One Dask job a step.
+    """
+    shares: dict[int, float] = {}
+    retries: Counter[str] = Counter()
+
+    def submit(index: int, _: Workers) -> Future[tuple[float, dict[str, int]]]:
+        grid, settings, signer = plan.grid, plan.settings, plan.signer
+        return client.submit(_look_at, steps[index], grid, settings, signer, pure=False)
+
+    with progress.track("look for cloud", len(steps), "datatakes") as advance, before_the_start():
+        for index, (share, asked_again) in run_all(client, range(len(steps)), submit):
+            shares[index] = share
+            retries.update(asked_again)
+            logger.info("screen: %s shows %.1f %%", steps[index].optical[0].id, 100 * share)
+            advance(1)
+    return [shares[index] for index in range(len(steps))], retries
+
+
+def _look_at(
+    step: Step, grid: GridPlan, settings: RunSettings, signer: Signer
+) -> tuple[float, dict[str, int]]:
+    fetcher = Fetcher(settings.cube, signer)
+    return seen_share(step, grid, settings, fetcher), fetcher.retries
+
+
+def seen_share(step: Step, grid: GridPlan, settings: RunSettings, fetcher: Fetcher) -> float:
+    """Return the share of the area's pixels in which a step shows the ground; see ``look``."""
+    seen, _, inside = look(step, grid, settings, fetcher)
+    if not inside.any():
+        inside[:] = True  # an area between the centres of pixels
+    return float(seen[inside].mean())
+
+
+def look(
+    step: Step, grid: GridPlan, settings: RunSettings, fetcher: Fetcher
+) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """Return (y, x) of the whole grid: what a step shows, what cloud hides, and what is inside.
+
+    Exact for areas up to 2048 px; wider ones are looked at in larger pixels, through overviews.
+    """
+    geobox = coarse_geobox(grid)
+    observation, _ = observe(
+        replace(step, radar=()),
+        geobox,
+        replace(settings, grid=replace(settings.grid, bands=(_cheapest_band(step),))),
+        fetcher,
+        Stopwatch(),
+        reduced=geobox.affine.a > grid.resolution_m,
+    )
+    masks = observation.masks
+    return masks.seen, masks.made, pixels_inside(grid.area, geobox)
+
+
+def _cheapest_band(step: Step) -> str:
+    """Return the coarsest band of all scenes: one is read to know where those without SCL lie."""
+    held = [band for band in BANDS if all(scene.href(band) for scene in step.optical)]
+    return max(held, key=lambda band: BANDS[band].resolution_m)
+
+
+def coarse_geobox(grid: GridPlan) -> GeoBox:
+    """Return the product's geobox in pixels so large that no side has more than 2048."""
+    factor = math.ceil(max(grid.geobox.shape) / _LONGEST_PX)
+    height, width = (math.ceil(side / factor) for side in grid.geobox.shape)
+    affine = grid.geobox.affine
+    return GeoBox((height, width), affine @ affine.scale(factor), grid.geobox.crs)

@@ -1,0 +1,68 @@
+"""Row 14 of the walk: what was done, for run.json and the cube's attributes."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from cloudfree.core.keys import unsigned
+from cloudfree.scenes.scene import RatedPass, Scene, Step
+
+RUN = "run.json"
+"""Written last: where it is, the product is finished."""
+ATTRIBUTION = "Contains modified Copernicus Sentinel data"
+_PACKAGES = ("cloudfree", "dask", "numpy", "rasterio", "stackstac", "torch", "xarray", "zarr")
+
+
+def describe_scene(scene: Scene) -> dict[str, Any]:
+    """Return a scene's facts for run.json and the cube's attributes; links without signatures."""
+    return {
+        "id": scene.id,
+        "collection": scene.collection,
+        "time": scene.time.isoformat(),
+        "platform": scene.platform,
+        "kind": scene.kind,
+        "baseline": scene.baseline,
+        "offset_dn": scene.offset.dn,
+        "offset_why": scene.offset.why,
+        "orbit_state": scene.orbit_state,
+        "hrefs": {key: unsigned(href) for key, href in sorted(scene.hrefs.items())},
+    }
+
+
+def describe_step(step: Step) -> dict[str, Any]:
+    """Return a step's facts: which scenes and why, which radar channels, how old the radar is."""
+    return {
+        "time": step.time.isoformat(),
+        "optical": [scene.id for scene in step.optical],
+        "radar": [scene.id for scene in step.radar],
+        "polarizations": list(step.polarizations) if step.radar else [],
+        "radar_age_h": step.radar_age_h,
+        "offsets": {s.id: {"dn": s.offset.dn, "why": s.offset.why} for s in step.optical},
+        "considered": [_describe_rated(one) for one in step.considered],
+        "radar_considered": [_describe_rated(one) for one in step.radar_considered],
+    }
+
+
+def describe_left_out(step: Step, seen_share: float) -> dict[str, Any]:
+    """Return the facts of a step that showed too little of the area."""
+    return {
+        "time": step.time.isoformat(),
+        "optical": [scene.id for scene in step.optical],
+        "seen_share": round(seen_share, 4),
+    }
+
+
+def _describe_rated(candidate: RatedPass) -> dict[str, Any]:
+    facts: dict[str, Any] = {"time": candidate.time.isoformat(), "scenes": list(candidate.scenes)}
+    figures = ("covered", "cloud_percent", "days", "score")
+    rounded = {
+        name: round(value, 3) for name in figures if (value := getattr(candidate, name)) is not None
+    }
+    return facts | rounded
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that made a product."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}

@@ -1,0 +1,239 @@
+"""Row 2 of the walk: STAC items over an area, from an API or a local file; asked once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pystac
+import requests
+import shapely
+from pystac_client import Client
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from shapely.geometry.base import BaseGeometry
+
+from cloudfree.core.config import CatalogSettings, SceneSettings
+from cloudfree.core.errors import CatalogError
+from cloudfree.core.keys import unsigned
+from cloudfree.geometry.aoi import cut_at_antimeridian
+from cloudfree.scenes.providers import Collection, OpticalCollection, Sources, is_api
+from cloudfree.scenes.scene import Period, Scene, read_scene
+
+logger = logging.getLogger(__name__)
+
+Item = dict[str, Any]
+_NOT_STAC = (pystac.STACError, pystac.STACTypeError, ValueError, TypeError, LookupError,
+             AttributeError, RecursionError)  # fmt: skip
+"""What pystac raises of documents that are not STAC, whole or in part."""
+_API_ERRORS = (APIError, requests.RequestException, *_NOT_STAC)
+_ANY_CLOUD = 100.0
+_PAGE_ITEMS = 250
+"""Items an API is asked for at once; it may give fewer."""
+_METRES_PER_DEGREE = 110_000.0
+"""A little less than a degree of latitude anywhere, so that areas grow a little more."""
+
+
+def widen(geometry: BaseGeometry, metres: float) -> BaseGeometry:
+    """Return a longitude/latitude area grown by at least ``metres``.
+
+    Scenes that only touch a chunk's halo are needed too: without them the windows at the rim
+    would depend on the area.
+    """
+    _, south, _, north = geometry.bounds
+    across = math.cos(math.radians(min(max(abs(south), abs(north)), 89)))
+    grown = geometry.buffer(metres / _METRES_PER_DEGREE / across, quad_segs=32)
+    return cut_at_antimeridian(grown)
+
+
+def search(
+    sources: Sources,
+    *,
+    area: BaseGeometry,
+    period: Period,
+    catalog: CatalogSettings,
+    scenes: SceneSettings,
+) -> list[Item]:
+    """Return the optical and radar items over ``area`` within reach of the period, by id.
+
+    What comes back is checked again here: servers do not always filter as asked. Raises
+    CatalogError where one does not answer or is not STAC.
+    """
+    optical = dt.timedelta(days=0 if period.is_interval else scenes.optical_days)
+    radar = optical + dt.timedelta(days=scenes.sar_days)
+    asked: list[tuple[str, Sequence[Collection], dt.timedelta, float]] = [
+        (sources.optical_address, sources.optical.optical, optical, catalog.max_cloud_percent),
+        (sources.radar_address, sources.radar.radar, radar, _ANY_CLOUD),
+    ]
+    found: dict[tuple[str, str], Item] = {}
+    for address, collections, reach, most_cloud in asked:
+        query = Query(
+            collections={one.id: one for one in collections},
+            area=area,
+            first=period.first - reach,
+            last=period.end + reach,
+            most_cloud=most_cloud,
+        )
+        items = _ask(address, query, catalog.timeout_s) if is_api(address) else _read_local(address)
+        found |= {(item["collection"], item["id"]): item for item in items if query.wants(item)}
+    logger.info("catalog.search: %d items", len(found))
+    return [found[key] for key in sorted(found)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is asked of one catalog."""
+
+    collections: Mapping[str, Collection]
+    """By id."""
+    area: BaseGeometry
+    """In longitude and latitude."""
+    first: dt.datetime
+    """First moment."""
+    last: dt.datetime
+    """Last moment."""
+    most_cloud: float
+    """In percent, by the metadata of scenes that name it."""
+
+    def wants(self, item: Item) -> bool:
+        """Return whether an item is one that was asked for."""
+        collection = self.collections.get(str(item.get("collection")))
+        if collection is None:
+            return False
+        scene = read_scene(item, collection)
+        return bool(
+            self.first <= scene.time <= self.last
+            and (scene.cloud_percent is None or scene.cloud_percent <= self.most_cloud)
+            and scene.footprint.intersects(self.area)
+        )
+
+
+def address_of(stac: str) -> str:
+    """Return an API's address without signature, or the absolute path of a local catalog."""
+    return unsigned(stac) if is_api(stac) else str(Path(stac).resolve())
+
+
+def _ask(address: str, query: Query, timeout_s: float) -> list[Item]:
+    try:
+        client = Client.open(address, timeout=timeout_s)
+        known = {collection.id for collection in client.get_collections()}
+        asked = [name for name in query.collections if name in known]
+        if not asked:
+            raise CatalogError(
+                f"{address} has none of the collections {', '.join(query.collections)}; give "
+                "another --provider or a TOML that names its own"
+            )
+        cloud = {collection.cloud for collection in query.collections.values()
+                 if isinstance(collection, OpticalCollection)}  # fmt: skip
+        limits = {
+            name: {"lte": query.most_cloud} for name in cloud if query.most_cloud < _ANY_CLOUD
+        }
+        result = client.search(
+            collections=asked,
+            intersects=json.loads(shapely.to_geojson(query.area)),
+            datetime=(query.first, query.last),
+            query=limits or None,
+            limit=_PAGE_ITEMS,
+        )
+        return list(result.items_as_dicts())
+    except _API_ERRORS as error:
+        raise _no_answer(address, error) from None
+
+
+def greet(address: str, timeout_s: float) -> str:
+    """Return the title of a STAC API; CatalogError where it does not answer in time, asked once."""
+    try:
+        client = Client.open(address, stac_io=StacApiIO(max_retries=None), timeout=timeout_s)
+        return client.title or client.id
+    except _API_ERRORS as error:
+        raise _no_answer(address, error) from None
+
+
+def _no_answer(address: str, error: Exception) -> CatalogError:
+    text = " ".join(str(error).split())
+    cause = re.search(r"Caused by \w+\([^:]*: (.*?)['\"]?\)+$", text)  # urllib3 wraps what it says
+    reason = (cause[1] if cause else text)[:200]
+    return CatalogError(
+        f"the STAC API {unsigned(address)} does not answer as one: {reason}. "
+        "Check --stac and the network"
+    )
+
+
+def _read_local(address: str) -> list[Item]:
+    """Return every item of a local file, with absolute links."""
+    path = Path(address)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CatalogError(
+            f"cannot read the catalog {path}: {error.strerror}. Give --stac an address or a file"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise CatalogError(f"the catalog {path} is not JSON: {error}") from None
+    kind = document.get("type") if isinstance(document, dict) else None
+    if kind == "FeatureCollection":
+        features = document.get("features")
+        if not isinstance(features, list):
+            raise CatalogError(f"{path} has no list of features; give a STAC ItemCollection")
+        return [_with_links(item, path) for item in features]
+    if kind == "Feature":
+        return [_with_links(document, path)]
+    if kind in ("Catalog", "Collection"):
+        try:
+            root = pystac.Catalog.from_file(str(path.resolve()))
+            found = list(root.get_items(recursive=True))
+            for item in found:
+                item.make_asset_hrefs_absolute()
+            return [item.to_dict() for item in found]
+        except (OSError, *_NOT_STAC) as error:
+            raise CatalogError(f"the catalog {path} cannot be read: {error}") from None
+    raise CatalogError(
+        f"{path} is neither a STAC ItemCollection nor a catalog; give one or an API's address"
+    )
+
+
+def _with_links(item: Any, path: Path) -> Item:
+    """Return an item whose relative links are resolved against its file."""
+    try:
+        root = path.resolve()
+        assets = {
+            key: {**asset, "href": _absolute(asset["href"], root)}
+            for key, asset in item["assets"].items()
+        }
+        return {**item, "assets": assets}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise CatalogError(f"{path} holds an item without assets; mend the catalog") from None
+
+
+def _absolute(href: str, file: Path) -> str:
+    if urlsplit(href).scheme or Path(href).is_absolute():
+        return href
+    return os.path.normpath(file.parent / href)
+
+
+def read_scenes(items: Iterable[Item], sources: Sources) -> list[Scene]:
+    """Return the scenes of items of the collections that can be used; say which cannot."""
+    items, collections = list(items), sources.collections
+    for refused in (one for one in sources.radar.radar if not one.terrain_corrected):
+        count = sum(item["collection"] == refused.id for item in items)
+        if count:
+            logger.warning(
+                "left out %d items of %s: it is not corrected for terrain, so relief displaces "
+                "its pixels",
+                count,
+                refused.id,
+            )
+    return [
+        read_scene(item, collections[item["collection"]])
+        for item in items
+        if item["collection"] in collections
+    ]

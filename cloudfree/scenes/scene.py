@@ -1,0 +1,196 @@
+"""What the walk knows of scenes: the asked period, scenes as items tell of them, steps."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import shapely
+from shapely.errors import ShapelyError
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from cloudfree.core.bands import find_asset_key
+from cloudfree.core.errors import CatalogError, SettingsError
+from cloudfree.geometry.aoi import cut_at_antimeridian
+from cloudfree.scenes.harmonisation import Offset, find_offset
+from cloudfree.scenes.providers import Collection, OpticalCollection
+
+_DAY = dt.timedelta(days=1)
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """The asked day or interval, in UTC."""
+
+    first: dt.datetime
+    """Its first moment."""
+    end: dt.datetime
+    """The first moment after it."""
+    is_interval: bool
+    """False: the nearest datatake to a day is wanted. True: every datatake inside."""
+
+    def distance(self, moment: dt.datetime) -> dt.timedelta:
+        """Return how far a moment lies outside; zero inside."""
+        return max(self.first - moment, moment - self.end, dt.timedelta(0))
+
+    def __str__(self) -> str:
+        last = (self.end - _DAY).date()
+        return f"{self.first.date()}/{last}" if self.is_interval else str(last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One STAC item, as far as the walk needs it."""
+
+    id: str
+    """Item id."""
+    collection: str
+    """Collection id."""
+    time: dt.datetime
+    """Acquisition, UTC."""
+    platform: str
+    """Satellite, lower case."""
+    footprint: BaseGeometry
+    """In longitude and latitude."""
+    hrefs: Mapping[str, str]
+    """Asset key -> link."""
+    datatake: str
+    """Datatake id where the item names it, else empty."""
+    tile: str
+    """MGRS tile where the item names it, else empty."""
+    orbit_state: str
+    """ascending, descending or empty."""
+    baseline: str
+    """Processing baseline of Sentinel-2 such as 05.10, else empty."""
+    kind: str
+    """Product level (``L2A``) of an optical scene, backscatter (``gamma0-rtc``) of a radar one."""
+    offset: Offset
+    """What is added to an optical scene's numbers."""
+    cloud_percent: float | None
+    """Cloud cover over the whole scene as its metadata say."""
+    assets: Mapping[str, str]
+    """Band -> asset key, where it is called neither by its name nor by its common name."""
+
+    def href(self, band: str) -> str | None:
+        """Return the link to a band, polarisation or the scene classification."""
+        key = self.assets.get(band) or find_asset_key(band, self.hrefs)
+        return None if key is None else self.hrefs.get(key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedPass:
+    """An overpass that could serve a step, and how it was rated."""
+
+    time: dt.datetime
+    """Of its first scene."""
+    scenes: tuple[str, ...]
+    """Ids."""
+    covered: float
+    """Share of the area inside its footprints."""
+    cloud_percent: float | None
+    """Mean over its scenes, by their metadata and their part of the area; None for radar."""
+    days: float
+    """Distance in time from what is asked."""
+    score: float
+    """The higher, the better."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One datatake over the area: one step on ``time``."""
+
+    time: dt.datetime
+    """Acquisition of its first optical scene."""
+    optical: tuple[Scene, ...]
+    """In the fixed order that decides overlaps."""
+    radar: tuple[Scene, ...]
+    """The radar pass that helps, and others where it does not reach, in the order that decides
+    overlaps; empty where none is in reach."""
+    polarizations: tuple[str, ...]
+    """Of the radar's channels, in order."""
+    radar_age_h: float | None
+    """Hours from the optical to the first radar acquisition; negative: the radar came first."""
+    considered: tuple[RatedPass, ...] = ()
+    """Datatakes in reach of an asked day, best first: the first was chosen."""
+    radar_considered: tuple[RatedPass, ...] = ()
+    """Radar passes in reach, best first."""
+
+
+def parse_period(text: str) -> Period:
+    """Return the period of ``2024-06-15`` or ``2024-06-01/2024-06-30``; SettingsError else."""
+    parts = text.split("/")
+    try:
+        days = [dt.datetime.strptime(part.strip(), "%Y-%m-%d") for part in parts]
+    except ValueError:
+        days = []
+    if len(days) not in (1, 2):
+        raise SettingsError(f"the date is {text[:60]!r}; give YYYY-MM-DD or YYYY-MM-DD/YYYY-MM-DD")
+    first, last = (day.replace(tzinfo=dt.UTC) for day in (days[0], days[-1]))
+    if not all(_FIRST_YEAR <= day.year <= _LAST_YEAR for day in (first, last)):
+        raise SettingsError(f"the date is {text}; give one from {_FIRST_YEAR} to {_LAST_YEAR}")
+    if last < first:
+        raise SettingsError(f"the date {text} runs backwards; give the earlier day first")
+    return Period(first=first, end=last + _DAY, is_interval=len(days) == 2)
+
+
+def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
+    """Return the scene of a STAC item; CatalogError where a needed field is missing."""
+    try:
+        properties = item["properties"]
+        moment = properties.get("datetime") or properties["start_datetime"]
+        time = dt.datetime.fromisoformat(moment)
+        common = {
+            "id": _as_text(item["id"], "id"),
+            "collection": collection.id,
+            "time": time.astimezone(dt.UTC) if time.tzinfo else time.replace(tzinfo=dt.UTC),
+            "platform": str(properties.get("platform", "")).lower(),
+            "footprint": _read_footprint(item["geometry"]),
+            "hrefs": {key: _as_text(a["href"], "href") for key, a in item["assets"].items()},
+            "assets": collection.assets,
+        }
+        if not isinstance(collection, OpticalCollection):
+            return Scene(
+                **common,
+                datatake="",
+                tile="",
+                orbit_state=str(properties.get(collection.orbit, "")),
+                baseline="",
+                kind=collection.kind,
+                offset=Offset(dn=0, why="radar"),
+                cloud_percent=None,
+            )
+        cloud = properties.get(collection.cloud)
+        return Scene(
+            **common,
+            datatake=str(properties.get(collection.datatake, "")),
+            tile=str(properties.get(collection.tile, "")),
+            orbit_state="",
+            baseline=str(properties.get(collection.baseline, "")),
+            kind=collection.level,
+            offset=find_offset(collection, properties, item["assets"]),
+            cloud_percent=None if cloud is None else float(cloud),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, ShapelyError) as error:
+        name = item.get("id", "without id") if isinstance(item, Mapping) else "without id"
+        raise CatalogError(
+            f"STAC item {name} cannot be used: {type(error).__name__} {error}; mend the catalog"
+        ) from None
+
+
+def _as_text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value
+
+
+def _read_footprint(geometry: Any) -> BaseGeometry:
+    """Return a footprint, valid and cut at the antimeridian; ValueError where not on Earth."""
+    footprint = cut_at_antimeridian(shape(geometry))
+    west, south, east, north = footprint.bounds
+    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        raise ValueError("geometry is not in longitude and latitude")
+    return shapely.make_valid(footprint)

@@ -1,0 +1,315 @@
+"""A synthetic but plausible pair of Sentinel-1 and Sentinel-2 scenes, as COGs with STAC items."""
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import rasterio
+import xarray as xr
+from pyproj import Transformer
+from rasterio.features import rasterize
+from rasterio.transform import Affine
+
+from cloudfree.core.bands import REFLECTANCE_SCALE
+from cloudfree.scenes.harmonisation import SINCE_0400_DN
+from cloudfree.synthetic.landscape import (
+    CLOUD_SHARE,
+    Array,
+    Day,
+    Landscape,
+    Shape,
+    paint_days,
+    paint_landscape,
+)
+from cloudfree.synthetic.seasons import look_on
+
+Corners: TypeAlias = tuple[tuple[float, float], ...]
+
+_DATE = "2024-06-15"
+YEAR = tuple(str(dt.date(2024, 1, 11) + dt.timedelta(days=24 * step)) for step in range(15))
+"""Days on which a satellite passed over."""
+BANDS = ("B02", "B03", "B04", "B08")
+_POLARISATIONS = ("vv", "vh")
+_EPSG = 32632
+_WEST_M, _NORTH_M = 613_020.0, 5_343_000.0
+# Outlines as (column, row) in shares of the width and height.
+_WHOLE: Corners = ((0, 0), (0, 1), (1, 1), (1, 0))
+_SWATH: Corners = ((0, 0), (0, 1), (0.88, 1), (1, 0.29), (1, 0))
+_AREA: Corners = ((0.10, 0.35), (0.35, 0.95), (0.97, 0.80), (0.86, 0.14), (0.42, 0.06))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyntheticScenes:
+    """Where a written pair of scenes lies."""
+
+    items: Path
+    """ItemCollection; its asset links are relative to it."""
+    aoi: Path
+    """GeoJSON polygon in lon/lat over clouds, river, town and a bit of the nodata wedge."""
+    date: str
+    """Day of the optical scene; the radar is of the evening before."""
+    truth: Path
+    """The optical scene as it would be without clouds: the same bands, numbers and nodata.
+
+    Farther than 60 m from the edge and from what SCL calls cloud or shadow the two are equal;
+    nearer, some thin edges escape SCL, as in real scenes.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyntheticYear:
+    """Where the scenes of a place through the year lie."""
+
+    items: Path
+    """ItemCollection; its asset links are relative to it."""
+    aoi: Path
+    """GeoJSON polygon in lon/lat, as of SyntheticScenes."""
+    truths: dict[str, Path]
+    """Day -> the optical scene of that day as it would be without clouds."""
+
+    @property
+    def interval(self) -> str:
+        """From the first day to the last."""
+        return f"{min(self.truths)}/{max(self.truths)}"
+
+
+def write_scenes(
+    folder: Path, *, seed: int = 0, size_px: int = 1536, cloud_share: float = CLOUD_SHARE
+) -> SyntheticScenes:
+    """Write both scenes, their items, an area and the clear truth into `folder`; say where.
+
+    The scenes are `size_px` wide and three quarters of it high, 10 m a pixel. Optical: uint16,
+    reflectance * 10000 + 1000, 0 beyond the edge of the swath. Radar: gamma0 as linear power,
+    valid everywhere. Equal arguments give equal pixels. ValueError unless `size_px` is a
+    multiple of 32 from 256.
+    """
+    shape = _shape(size_px)
+    land = paint_landscape(np.random.default_rng(seed), shape, cloud_share)
+    items = _write_pair(folder, "", land, _DATE)
+    return SyntheticScenes(
+        items=_write_items(folder, items),
+        aoi=_write_area(folder, shape),
+        date=_DATE,
+        truth=folder / "truth.tif",
+    )
+
+
+def write_year(
+    folder: Path,
+    *,
+    seed: int = 0,
+    size_px: int = 512,
+    days: Sequence[str] = YEAR,
+    cloud_share: float | None = None,
+) -> SyntheticYear:
+    """Write a pair of scenes for each day, of one place whose fields green up and fade.
+
+    Clouds cover ``cloud_share`` of a scene, or, without it, a tenth in summer and more in winter,
+    some days far more than others.
+    Everything else as in `write_scenes`; files lie in a folder for each day.
+    """
+    shape, chance = _shape(size_px), np.random.default_rng([seed, 1])
+    dates = [dt.date.fromisoformat(day) for day in days]
+    weather = [
+        Day(
+            look=look_on(date),
+            cloud_share=_draw_cloud_share(date, chance) if cloud_share is None else cloud_share,
+            front=float(chance.uniform(-1, 1)),
+        )
+        for date in dates
+    ]
+    items = []
+    for day, land in zip(
+        days, paint_days(np.random.default_rng(seed), shape, weather), strict=True
+    ):
+        items += _write_pair(folder, f"{day}/", land, day)
+    return SyntheticYear(
+        items=_write_items(folder, items),
+        aoi=_write_area(folder, shape),
+        truths={day: folder / day / "truth.tif" for day in days},
+    )
+
+
+def read_reflectance(folder: Path, cube: xr.Dataset, *, cloudy: bool = False) -> xr.DataArray:
+    """Return what a scene in ``folder`` shows of a product: (band, y, x) reflectance, NaN nodata.
+
+    That is the ground as it would be without clouds, or, ``cloudy``, what was observed. Pixels and
+    bands are those of the cube, whose grid these scenes lie on.
+    """
+    names = [f"{band}.tif" for band in BANDS] if cloudy else ["truth.tif"]
+    with rasterio.open(folder / names[0]) as first:
+        west, north = first.transform.c, first.transform.f
+    numbers = np.concatenate([_read(folder / name) for name in names])
+    rows = np.rint((north - cube["y"].to_numpy()) / 10 - 0.5).astype(int)
+    columns = np.rint((cube["x"].to_numpy() - west) / 10 - 0.5).astype(int)
+    chosen = [BANDS.index(str(band)) for band in cube["band"].to_numpy()]
+    shown = numbers[np.ix_(chosen, rows, columns)]
+    reflectance = np.where(shown == 0, np.nan, (shown + SINCE_0400_DN) * REFLECTANCE_SCALE)
+    grid = {name: cube[name] for name in ("band", "y", "x")}
+    return xr.DataArray(reflectance, grid, ("band", "y", "x"))
+
+
+def _read(path: Path) -> Array:
+    with rasterio.open(path) as source:
+        return np.asarray(source.read(), dtype=np.float64)
+
+
+def _draw_cloud_share(date: dt.date, chance: np.random.Generator) -> float:
+    winter = (1 + np.cos(2 * np.pi * (date.timetuple().tm_yday - 15) / 365)) / 2
+    return float(np.clip(0.03 + 0.08 * winter + chance.uniform(-0.03, 0.16), 0.01, 0.5))
+
+
+def _shape(size_px: int) -> Shape:
+    if size_px < 256 or size_px % 32:
+        raise ValueError(f"size_px is {size_px}; give a multiple of 32 from 256.")
+    return size_px * 3 // 4, size_px
+
+
+def _write_pair(folder: Path, prefix: str, land: Landscape, date: str) -> list[dict[str, Any]]:
+    """Write the files of one day to ``folder/prefix``; return the items of both scenes."""
+    shape = land.clear.shape[1:]
+    valid = _fill(_SWATH, shape)
+    scl = np.where(valid[::2, ::2], land.classes, 0).astype(np.uint8)
+    truth = np.where(valid, _to_numbers(land.clear), 0)
+    cloudy = np.where(valid, _to_numbers(land.cloudy), 0)
+    place = folder / prefix
+    place.mkdir(parents=True, exist_ok=True)
+    _write_cog(place / "truth.tif", truth)
+    _write_cog(place / "SCL.tif", scl[None], pixel_m=20.0)
+    for name, pixels in zip(BANDS + _POLARISATIONS, (*cloudy, *land.power), strict=True):
+        _write_cog(place / f"{name}.tif", pixels[None])
+    day = dt.date.fromisoformat(date)
+    return [_describe_optical(shape, scl, day, prefix), _describe_radar(shape, day, prefix)]
+
+
+def _write_items(folder: Path, items: list[dict[str, Any]]) -> Path:
+    collection = {"type": "FeatureCollection", "features": items}
+    file = folder / "items.json"
+    file.write_text(json.dumps(collection, indent=1), encoding="utf-8")
+    return file
+
+
+def _write_area(folder: Path, shape: Shape) -> Path:
+    area = {"type": "Feature", "properties": {}, "geometry": _locate(_AREA, shape)}
+    file = folder / "aoi.geojson"
+    file.write_text(json.dumps(area), encoding="utf-8")
+    return file
+
+
+def _to_numbers(reflectance: Array) -> Array:
+    """Digital numbers as since processing baseline 04.00; never 0, which is nodata."""
+    return np.asarray(np.rint(10_000 * reflectance + 1000).clip(1, 65535), dtype=np.uint16)
+
+
+def _fill(outline: Corners, shape: Shape) -> Array:
+    """Pixels inside an outline, in blocks of 2 x 2 so that 10 m and 20 m agree."""
+    polygon = _enclose([(column * shape[1], row * shape[0]) for column, row in outline])
+    blocks = rasterize([polygon], (shape[0] // 2, shape[1] // 2), transform=Affine.scale(2))
+    return np.asarray(blocks, dtype=bool).repeat(2, 0).repeat(2, 1)
+
+
+def _locate(outline: Corners, shape: Shape) -> dict[str, Any]:
+    """GeoJSON polygon in lon/lat."""
+    lonlat = Transformer.from_crs(_EPSG, 4326, always_xy=True)
+    east_m = [_WEST_M + 10 * column * shape[1] for column, _ in outline]
+    north_m = [_NORTH_M - 10 * row * shape[0] for _, row in outline]
+    return _enclose(list(zip(*lonlat.transform(east_m, north_m), strict=True)))
+
+
+def _enclose(corners: list[tuple[float, float]]) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
+
+
+def _write_cog(path: Path, pixels: Array, *, pixel_m: float = 10.0) -> None:
+    profile = {
+        "driver": "COG",
+        "dtype": pixels.dtype,
+        "count": pixels.shape[0],
+        "height": pixels.shape[1],
+        "width": pixels.shape[2],
+        "crs": f"EPSG:{_EPSG}",
+        "transform": Affine(pixel_m, 0, _WEST_M, 0, -pixel_m, _NORTH_M),
+        "nodata": -32768.0 if pixels.dtype == np.float32 else 0,
+        "compress": "DEFLATE",
+        "level": 1,
+        "predictor": "YES",
+        "blocksize": 512,
+        "overview_resampling": "nearest" if pixels.dtype == np.uint8 else "average",
+        "num_threads": "ALL_CPUS",
+    }
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(pixels)
+
+
+def _describe_optical(shape: Shape, scl: Array, day: dt.date, prefix: str) -> dict[str, Any]:
+    cloudy = np.isin(scl[scl > 0], (8, 9, 10))
+    properties = {
+        "datetime": f"{day}T10:20:31Z",
+        "platform": "Sentinel-2B",
+        "constellation": "Sentinel 2",
+        "eo:cloud_cover": round(100 * float(cloudy.mean()), 2),
+        "sat:orbit_state": "descending",
+        "s2:mgrs_tile": "32UPU",
+        "s2:product_type": "S2MSI2A",
+        "s2:datatake_id": f"GS2B_{day:%Y%m%d}T102031_038001_N05.10",
+        "s2:processing_baseline": "05.10",
+    }
+    item = _describe_item("sentinel-2-l2a", properties, _SWATH, shape, (*BANDS, "SCL"), prefix)
+    item["assets"]["SCL"] |= _describe_grid(scl.shape, 20.0)
+    return item
+
+
+def _describe_radar(shape: Shape, day: dt.date, prefix: str) -> dict[str, Any]:
+    properties = {
+        "datetime": f"{day - dt.timedelta(days=1)}T17:07:12Z",
+        "platform": "SENTINEL-1A",
+        "constellation": "Sentinel-1",
+        "sat:orbit_state": "ascending",
+        "sar:instrument_mode": "IW",
+        "sar:frequency_band": "C",
+        "sar:product_type": "GRD",
+        "sar:polarizations": [name.upper() for name in _POLARISATIONS],
+    }
+    return _describe_item("sentinel-1-rtc", properties, _WHOLE, shape, _POLARISATIONS, prefix)
+
+
+def _describe_item(
+    collection: str,
+    properties: dict[str, Any],
+    footprint: Corners,
+    shape: Shape,
+    names: tuple[str, ...],
+    prefix: str,
+) -> dict[str, Any]:
+    geometry = _locate(footprint, shape)
+    lon, lat = zip(*geometry["coordinates"][0], strict=True)
+    schema = "https://stac-extensions.github.io/{}/schema.json"
+    kind = "image/tiff; application=geotiff; profile=cloud-optimized"
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": [schema.format("projection/v1.1.0"), schema.format("eo/v1.1.0")],
+        "id": f"synthetic-{collection}-{properties['datetime'][:10]}",
+        "collection": collection,
+        "bbox": [min(lon), min(lat), max(lon), max(lat)],
+        "geometry": geometry,
+        "properties": {**properties, "proj:epsg": _EPSG, **_describe_grid(shape, 10.0)},
+        "links": [],
+        "assets": {
+            name: {"href": f"./{prefix}{name}.tif", "type": kind, "roles": ["data"]}
+            for name in names
+        },
+    }
+
+
+def _describe_grid(shape: Shape, pixel_m: float) -> dict[str, Any]:
+    east_m, south_m = _WEST_M + shape[1] * pixel_m, _NORTH_M - shape[0] * pixel_m
+    return {
+        "proj:shape": list(shape),
+        "proj:transform": [pixel_m, 0.0, _WEST_M, 0.0, -pixel_m, _NORTH_M],
+        "proj:bbox": [_WEST_M, south_m, east_m, _NORTH_M],
+    }

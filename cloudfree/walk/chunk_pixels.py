@@ -1,0 +1,143 @@
+"""Row 12 of the walk, for one chunk of one step: its candidate as the layers of the product."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from cloudfree.core.bands import REFLECTANCE_SCALE
+from cloudfree.core.source import NOT_RESTORED, RECONSTRUCTED, SEEN
+from cloudfree.core.types import BoolArray, Float32Array, Masks, UInt16Array
+from cloudfree.geometry.grid import Chunk, origin_px
+from cloudfree.pixels.observation import Observation
+from cloudfree.product.store import ChunkPixels
+from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
+from cloudfree.restoration.uncertainty import distance_to_seen
+from cloudfree.scenes.scene import Step
+from cloudfree.walk.run_facts import Candidate, Reading, RunFacts, core_of
+
+
+def make_pixels(
+    facts: RunFacts, step_index: int, chunk: Chunk, reading: Reading, candidate: Candidate
+) -> tuple[ChunkPixels, dict[str, int]]:
+    """Return a chunk's pixels (row 12) and its counts; writes nothing."""
+    done = compose(facts, step_index, chunk, reading.observation, candidate)
+    uncertainty = None
+    if facts.calibration is not None:
+        signs = core_signs(facts, chunk, reading.observation, candidate)
+        expected = np.rint(facts.calibration.expected_error(signs))
+        uncertainty = np.clip(expected, 1, np.iinfo(np.uint16).max).astype(np.uint16)
+        done = _without_doubtful(facts, done, uncertainty)
+    pixels = _clip_to_area(facts, step_index, core_of(facts, chunk), reading, done, uncertainty)
+    made = pixels.source == RECONSTRUCTED
+    return pixels, {
+        "seen": int(np.count_nonzero(pixels.source == SEEN)),
+        "reconstructed": int(np.count_nonzero(made)),
+        "not_restored": int(np.count_nonzero(pixels.source == NOT_RESTORED)),
+        "limited": int(np.count_nonzero(done.limited & made)),
+        "windows": len(reading.choice),
+        "windows_skipped": reading.choice.skipped,
+    }
+
+
+def _clip_to_area(
+    facts: RunFacts,
+    step_index: int,
+    core: tuple[slice, slice],
+    reading: Reading,
+    done: FittedPixels,
+    uncertainty: UInt16Array | None,
+) -> ChunkPixels:
+    """Return the layers of a core; nodata outside of the area."""
+    observation = reading.observation
+    source = np.where(reading.inside, done.source, np.uint8(0))
+    made = source == RECONSTRUCTED
+    first_optical, first_radar = facts.first_optical[step_index], facts.first_radar[step_index]
+    return ChunkPixels(
+        reflectance=np.where(made | (source == SEEN), done.reflectance, np.uint16(0)),
+        source=source,
+        cloud=np.where(source > 0, reading.cloud[core], np.uint8(0)),
+        optical_scene=_numbered(observation.optical_scene[core], first_optical, source > 0),
+        radar_scene=_numbered(observation.radar_scene[core], first_radar, made),
+        uncertainty=None if uncertainty is None else np.where(made, uncertainty, np.uint16(0)),
+    )
+
+
+def _reached(facts: RunFacts, chunk: Chunk) -> tuple[slice, slice]:
+    """Return where a chunk's core and all that its rims' fit reaches lie in what it reads."""
+    margin = facts.plan.halo_px - REACH_PX
+    height, width = chunk.geobox.shape
+    return (
+        slice(margin, margin + height + 2 * REACH_PX),
+        slice(margin, margin + width + 2 * REACH_PX),
+    )
+
+
+def core_signs(
+    facts: RunFacts, chunk: Chunk, observation: Observation, candidate: Candidate
+) -> Float32Array:
+    """Return (sign, y, x) of ``uncertainty.SIGNS`` for a chunk's core."""
+    near = _reached(facts, chunk)
+    distance = distance_to_seen(observation.masks.seen[near], REACH_PX)
+    height, width = chunk.geobox.shape
+    core = (slice(REACH_PX, REACH_PX + height), slice(REACH_PX, REACH_PX + width))
+    signs = candidate.signs[:, *core_of(facts, chunk)]
+    return np.concatenate([signs, distance[core][None]])
+
+
+def _without_doubtful(
+    facts: RunFacts, done: FittedPixels, uncertainty: UInt16Array
+) -> FittedPixels:
+    """Return a composite whose made pixels are all as certain as the settings ask."""
+    most = facts.settings.uncertainty.max
+    if not most:
+        return done
+    doubtful = (done.source == RECONSTRUCTED) & (uncertainty > most / REFLECTANCE_SCALE)
+    return replace(done, source=np.where(doubtful, np.uint8(NOT_RESTORED), done.source))
+
+
+def compose(
+    facts: RunFacts,
+    step_index: int,
+    chunk: Chunk,
+    observation: Observation,
+    candidate: Candidate,
+) -> FittedPixels:
+    """Return the composite of a chunk's core, made from the core and what it can reach."""
+    height, width = chunk.geobox.shape
+    y, x = _reached(facts, chunk)
+    low, high = _limits(facts, facts.steps[step_index])
+    scenes = observation.optical_scene[y, x]
+    done = fit_rims(
+        observation.reflectance[:, y, x],
+        Masks(seen=observation.masks.seen[y, x], made=observation.masks.made[y, x]),
+        candidate=candidate.reflectance[:, y, x],
+        covered=candidate.covered[y, x],
+        limits=(low[:, scenes], high[:, scenes]),
+        origin=origin_px(chunk.geobox.pad(REACH_PX, REACH_PX)),
+    )
+    core = (slice(REACH_PX, REACH_PX + height), slice(REACH_PX, REACH_PX + width))
+    return FittedPixels(
+        reflectance=done.reflectance[:, *core],
+        source=done.source[core],
+        limited=done.limited[core],
+    )
+
+
+def _limits(facts: RunFacts, step: Step) -> tuple[Float32Array, Float32Array]:
+    """Return (band, scene): lowest and highest number of a pixel made for each optical scene."""
+    statistics = {optical: pair.optical for (optical, _), pair in facts.statistics.items()}
+    low = np.zeros((len(facts.settings.grid.bands), len(step.optical) + 1), np.float32)
+    high = np.zeros_like(low)
+    for index, scene in enumerate(step.optical):
+        if scene.id in statistics:
+            low[:, index + 1] = statistics[scene.id].low
+            high[:, index + 1] = statistics[scene.id].high
+    return low, high
+
+
+def _numbered(scenes: UInt16Array, first: int, where: BoolArray) -> UInt16Array:
+    """Return indices into the product's scene table from those of a step; 0 elsewhere."""
+    numbered: UInt16Array = np.where(where & (scenes > 0), scenes + first, 0).astype(np.uint16)
+    return numbered

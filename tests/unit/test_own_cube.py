@@ -1,0 +1,237 @@
+"""A user's own cube: lazy, seen pixels exact, the same bits however it is cut, clear errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+
+from cloudfree import restore_cube
+from cloudfree.core.errors import RequestError
+from cloudfree.restoration.bundle import open_bundle
+from cloudfree.synthetic.landscape import paint_landscape
+
+HEIGHT, WIDTH = 416, 544
+BANDS = ["B02", "B03", "B04"]
+Arrays = tuple[xr.DataArray, xr.DataArray, xr.DataArray]
+
+
+@pytest.fixture(scope="module")
+def scene() -> Arrays:
+    """Reflectance (band, y, x), decibel of VV and VH, mask; with nodata and a gap in the radar."""
+    land = paint_landscape(np.random.default_rng(5), (HEIGHT, WIDTH))
+    grid = {
+        "y": 5_343_005 - 10.0 * np.arange(HEIGHT),
+        "x": 613_025 + 10.0 * np.arange(WIDTH),
+    }
+    optical = land.cloudy[:3].copy()
+    optical[:, :60, :40] = np.nan
+    decibel = 10 * np.log10(land.power)
+    decibel[:, 300:, 480:] = np.nan
+    hidden = np.isin(land.classes, (3, 8, 9, 10)).repeat(2, 0).repeat(2, 1)
+    hidden[320:340, 490:530] = True
+    return (
+        xr.DataArray(
+            optical,
+            {"band": BANDS, **grid, "spatial_ref": 0},
+            ("band", "y", "x"),
+            attrs={"made_by": "a test"},
+        ),
+        xr.DataArray(decibel, {"polarization": ["VV", "VH"], **grid}, ("polarization", "y", "x")),
+        xr.DataArray(hidden, grid, ("y", "x")),
+    )
+
+
+def as_numbers(optical: xr.DataArray) -> xr.DataArray:
+    return (optical.fillna(0) * 1e4).round().astype(np.uint16)
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise AssertionError("something was computed")
+
+
+def test_nothing_is_read_before_it_is_computed(scene: Arrays) -> None:
+    def poison(array: xr.DataArray) -> xr.DataArray:
+        lazy = da.map_blocks(refuse, da.zeros(array.shape, chunks=100), dtype=array.dtype)
+        return array.copy(data=lazy)
+
+    with dask.config.set(scheduler=refuse):
+        cube = restore_cube(*map(poison, scene), model="baseline")
+    assert isinstance(cube.reflectance.data, da.Array)
+    assert isinstance(cube.source.data, da.Array)
+    assert cube.reflectance.shape == (3, HEIGHT, WIDTH)
+
+
+def test_seen_pixels_are_exact_and_hidden_ones_made_or_nodata(scene: Arrays) -> None:
+    optical, radar, mask = scene
+    cube = restore_cube(*scene, model="baseline").load()
+    made, source = cube.reflectance, cube.source
+    xr.testing.assert_identical(made.where(~mask), optical.rename("reflectance").where(~mask))
+    has_radar = radar.notnull().all("polarization")
+    known = optical.notnull().all("band")
+    assert (source == xr.where(mask, xr.where(has_radar, 2, 3), xr.where(known, 1, 0))).all()
+    assert {0, 1, 2, 3} == set(np.unique(source))
+    assert made.where(source == 3).isnull().all()
+    assert ((made > 0) & (made < 1)).where(source == 2, True).all()
+    assert made.dtype == optical.dtype
+    assert made.attrs == optical.attrs
+
+
+def test_what_is_made_is_nearer_to_the_ground_than_the_mean_colour(scene: Arrays) -> None:
+    land = paint_landscape(np.random.default_rng(5), (HEIGHT, WIDTH))
+    cube = restore_cube(*scene, model="baseline").load()
+    truth = scene[0].copy(data=land.clear[:3])
+    mean = cube.reflectance.where(cube.source == 1).mean(("y", "x"))
+    error = [float((abs(one - truth)).where(cube.source == 2).mean()) for one in
+             (cube.reflectance, mean)]  # fmt: skip
+    assert error[0] < 0.8 * error[1]
+
+
+def test_whole_numbers_give_the_same_picture_as_reflectance(scene: Arrays) -> None:
+    optical, radar, mask = scene
+    numbers = restore_cube(as_numbers(optical), radar, mask, model="baseline").load()
+    floats = restore_cube(as_numbers(optical).where(optical.notnull()) * 1e-4, radar, mask,
+                          model="baseline").load()  # fmt: skip
+    assert numbers.reflectance.dtype == np.uint16
+    xr.testing.assert_equal(numbers.source, floats.source)
+    np.testing.assert_allclose(numbers.reflectance * 1e-4, floats.reflectance.fillna(0), atol=1e-9)
+
+
+@pytest.mark.parametrize("model", ["baseline", "small"])
+def test_any_cutting_gives_the_same_bits(scene: Arrays, model: str) -> None:
+    mask = scene[2] & False
+    mask[150:260, 200:330] = True  # few windows: networks are slow
+    optical, radar = scene[:2]
+    whole = restore_cube(optical, radar, mask, model).load()
+    cut = restore_cube(
+        optical.chunk(y=77, x=200), radar.chunk(y=130), mask.chunk(x=41), model, chunk_px=192
+    )
+    assert cut.source.data.numblocks == (3, 3)
+    xr.testing.assert_identical(whole, cut.compute(scheduler="threads"))
+
+
+class Ramp:
+    """A model whose answer shows where its windows begin."""
+
+    contract = open_bundle("baseline").contract
+
+    def __call__(self, optical: Any, radar: Any, masks: Any) -> Any:
+        ramp = np.linspace(-1, 1, self.contract.window_px, dtype=np.float32)
+        return np.broadcast_to(ramp * ramp[:, None], optical.shape)
+
+
+def test_windows_lie_where_the_coordinates_say(scene: Arrays) -> None:
+    optical, radar, mask = scene
+    few = optical.where((optical.y < optical.y[380]) & (optical.x < optical.x[20]))
+    whole = restore_cube(few, radar, mask, Ramp()).load()
+    assert 0 < (whole.source == 1).sum() < 1000  # so few that the stretch is the default
+    part = {"y": slice(7, None), "x": slice(13, None)}
+    cut = restore_cube(few.isel(part), radar.isel(part), mask.isel(part), Ramp()).load()
+    far = {"y": slice(7, 240), "x": slice(150, None)}  # of seen pixels that only one of them has
+    assert (whole.isel(far).source == 2).sum() > 1000
+    xr.testing.assert_equal(whole.isel(far), cut.sel(x=whole.x[far["x"]], y=whole.y[far["y"]]))
+
+
+def test_times_are_restored_each_for_itself(scene: Arrays) -> None:
+    optical, radar, mask = scene
+    days = xr.date_range("2024-06-01", periods=2, freq="D")
+    twice = xr.concat([optical, optical * 0.5], xr.Variable("time", days))
+    masks = xr.concat([mask, mask & False], xr.Variable("time", days))
+    cube = restore_cube(twice, radar, masks, model="baseline").load()
+    assert cube.reflectance.dims == ("time", "band", "y", "x")
+    alone = restore_cube(optical, radar, mask, model="baseline").load()
+    xr.testing.assert_equal(cube.isel(time=0, drop=True), alone)
+    xr.testing.assert_equal(cube.reflectance[1], twice[1])
+
+
+def test_dimensions_keep_their_order(scene: Arrays) -> None:
+    optical, radar, mask = scene
+    turned = restore_cube(optical.transpose("y", "x", "band"), radar.transpose("y", "x", ...),
+                          mask.T, model="baseline")  # fmt: skip
+    assert turned.reflectance.dims == ("y", "x", "band")
+    xr.testing.assert_equal(
+        turned.transpose("band", "y", "x").compute(),
+        restore_cube(*scene, model="baseline").compute(),
+    )
+
+
+def test_a_picture_already_cut_out_under_cloud_is_filled(scene: Arrays) -> None:
+    optical, radar, mask = scene
+    cube = restore_cube(optical.where(~mask), radar, mask, model="baseline").load()
+    assert cube.reflectance.notnull().all("band").where(cube.source == 2, True).all()
+
+
+def test_nothing_under_the_mask_is_taken_for_thick_cloud(scene: Arrays) -> None:
+    optical, radar, mask = (array.isel(y=slice(0, 200), x=slice(100, 300)) for array in scene)
+    hole = mask & False
+    hole[80:120, 90:130] = True
+    nothing = restore_cube(optical.where(~hole), radar, hole, "small").load()
+    cloud = restore_cube(optical.where(~hole, 3.0), radar, hole, "small").load()
+    xr.testing.assert_identical(nothing, cloud)
+
+
+def test_a_cube_smaller_than_a_window(scene: Arrays) -> None:
+    small = [array.isel(y=slice(100, 190), x=slice(200, 300)) for array in scene]
+    cube = restore_cube(*small, model="baseline").load()
+    assert cube.sizes == {"band": 3, "y": 90, "x": 100}
+
+
+Change = Callable[[xr.DataArray], Any]
+
+
+def same(array: xr.DataArray) -> xr.DataArray:
+    return array
+
+
+@pytest.mark.parametrize(
+    ("optical", "radar", "mask", "message"),
+    [
+        (lambda a: a.to_numpy(), same, same, "optical is a ndarray; give an xarray.DataArray"),
+        (lambda a: a.rename(band="bands"), same, same, "optical has dimensions bands, y, x"),
+        (same, lambda a: a.expand_dims("member").expand_dims("run"), same, "radar has dimensions"),
+        (same, same, lambda a: a.astype(np.uint8), "mask is of type uint8; give bool"),
+        (same, lambda a: a.astype(np.int16), same, "radar is of type int16"),
+        (same, same, lambda a: a.isel(x=slice(1, None)), "mask lies on other x"),
+        (same, lambda a: a.assign_coords(y=a.y + 5), same, "radar lies on other y"),
+        (lambda a: a.drop_vars("y"), same, same, "has no coordinates y"),
+        (lambda a: a.isel(y=slice(None, None, -1)),) * 3 + ("y does not fall evenly",),
+        (lambda a: a.isel(x=[0, 1, 2, 4, 5]),) * 3 + ("x does not rise evenly",),
+        (lambda a: a.isel(x=slice(0, None, 2)),) * 3 + ("y does not fall evenly by 20",),
+        (lambda a: a.assign_coords(band=["B02", "B03", "B4"]), same, same, "are B02, B03, B4"),
+        (lambda a: a.drop_vars("band"), same, same, "no coordinate band"),
+        (lambda a: a.isel(band=[0, 1]), same, same, "model small restores bands B04, B03, B02"),
+        (same, lambda a: a.assign_coords(polarization=["hh", "hv"]), same, "takes VV or VH"),
+        (lambda a: as_numbers(a).assign_attrs(nodata=65535), same, same, "says nodata 65535"),
+        (lambda a: a.astype(complex), same, same, "optical is of type complex128"),
+        (same, lambda a: xr.concat([a, a], "time"), same, "radar has 2 times and the"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said_in_one_line(
+    scene: Arrays, optical: Change, radar: Change, mask: Change, message: str
+) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        restore_cube(optical(scene[0]), radar(scene[1]), mask(scene[2]))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("optical", "radar", "message"),
+    [
+        (lambda a: a * 1e4, same, "half of the optical values are above 2"),
+        (lambda a: a * 100, same, "half of the optical values are above 2"),
+        (same, lambda a: 10 ** (a / 10), "they seem to be linear power"),
+        (same, lambda a: a.where(a > -12, -9999), "the radar is -9999 somewhere, .* give NaN"),
+        (same, lambda a: (10 ** (a / 10)).where(a > a.min(), -1), "they seem to be linear power"),
+    ],
+)
+def test_values_of_other_units_are_refused_when_they_are_seen(
+    scene: Arrays, optical: Change, radar: Change, message: str
+) -> None:
+    cube = restore_cube(optical(scene[0]), radar(scene[1]), scene[2], model="baseline")
+    with pytest.raises(RequestError, match=message):
+        cube.source.compute()
