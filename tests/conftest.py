@@ -11,8 +11,7 @@ import pytest
 
 from cloudfree.cli import entry
 from cloudfree.synthetic import SyntheticScenes, write_scenes
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from tests import needs
 
 
 @pytest.fixture(scope="session")
@@ -24,10 +23,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SyntheticScenes:
 @pytest.fixture(scope="session")
 def real_scenes() -> Path:
     """The folder of real scenes beside the checkout; skips where it is missing."""
-    folder = SHARED / "stac" / "scenes"
-    if not (folder / "items.json").is_file():
-        pytest.skip("the real scenes in ../shared/stac are not beside this checkout")
-    return folder
+    return needs.shared("stac", "scenes")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 from cloudfree.cli.bars import Lines
 from cloudfree.config import RunSettings
 from cloudfree.synthetic import SyntheticScenes, write_scenes
+from tests import needs
 from tests.integration.products import assert_same_pixels, make, open_raw
 
 Command = Callable[..., tuple[int, str, str]]
@@ -103,8 +103,7 @@ def on_path(tmp_path: Path) -> dict[str, str]:
 
 
 def test_bash_completes_commands_and_options(on_path: dict[str, str]) -> None:
-    if shutil.which("bash") is None:
-        pytest.skip("there is no bash")
+    bash = needs.program("bash")
     program = """
 source <(cloudfree completion bash)
 complete -p cloudfree >&2
@@ -115,7 +114,7 @@ for typed in "cloudfree do" "cloudfree run --tls"; do
 done
 """
     done = subprocess.run(
-        ["bash", "-c", program], env=on_path, capture_output=True, text=True, timeout=_PATIENCE_S,
+        [bash, "-c", program], env=on_path, capture_output=True, text=True, timeout=_PATIENCE_S,
         check=False,
     )  # fmt: skip
     if "nosort" in done.stderr and "invalid option name" in done.stderr:
@@ -129,8 +128,13 @@ def test_the_scripts_of_other_shells_ask_the_command(cloudfree: Command, shell: 
     code, printed, _ = cloudfree("completion", shell)
     assert code == 0
     assert f"_CLOUDFREE_COMPLETE={shell}_complete" in printed
-    if program := shutil.which(shell):
-        subprocess.run([program, "-n"], input=printed, text=True, check=True, timeout=_PATIENCE_S)
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_can_read_their_scripts(cloudfree: Command, shell: str) -> None:
+    program = needs.program(shell)
+    _, printed, _ = cloudfree("completion", shell)
+    subprocess.run([program, "-n"], input=printed, text=True, check=True, timeout=_PATIENCE_S)
 
 
 def run_words(scenes: SyntheticScenes, out: Path, *more: str) -> list[str]:

@@ -16,6 +16,7 @@ import pytest
 import rasterio
 
 from cloudfree.synthetic import SyntheticScenes
+from tests import needs
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -303,12 +304,14 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", disk], capture_output=True, check=False
+        [needs.program("mount"), "-t", "tmpfs", "-o", "size=6m", "tmpfs", disk],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode != 0:
         pytest.skip("a small file system cannot be mounted here (needs root)")
     yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
+    subprocess.run([needs.program("umount"), "-l", disk], check=True)
 
 
 def test_disk_too_small(cloudfree: Command, arguments: list[str | Path], tiny_disk: Path) -> None:

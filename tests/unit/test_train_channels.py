@@ -27,7 +27,7 @@ from cloudfree.train.prepare import load_translator, prepare, write_baselines
 from cloudfree.train.settings import ChannelSettings, TrainSettings
 from cloudfree.train.sheets import write_sheet
 from cloudfree.train.ship import ship
-from tests.conftest import SHARED
+from tests import needs
 from tests.gans import write_tiny_gans
 from tests.pairs import write_pairs, write_patch, write_tif
 
@@ -183,7 +183,7 @@ def test_channels_that_do_not_exist_are_refused(channels: dict[str, object]) -> 
 def test_wrong_requests_are_one_line(patches: Path, tmp_path: Path) -> None:
     rgb = write_pairs(tmp_path / "rgb/train", range(1, 2), patches=1).parent
     write_pairs(rgb / "val", range(2, 3), patches=1)
-    clouds = SHARED / "data" / "clouds"
+    clouds = tmp_path / "clouds"
     toml = tmp_path / "t.toml"
     toml.write_text('task = "cloud_removal"\n[channels]\nbands = ["B08", "B04"]\n')
     tiny = write_tiny_gans(tmp_path / "tiny", channels=EVERYTHING, inputs=("cloudy", "radar"))
@@ -234,9 +234,7 @@ def test_the_baseline_beside_a_model_of_both_hears_the_first(tmp_path: Path) -> 
 def test_thirteen_bands_and_both_polarisations_of_real_triplets(
     tmp_path: Path, cloudfree: Callable[..., tuple[int, str, str]]
 ) -> None:
-    data = SHARED / "data" / "sen12mscr"
-    if not data.is_dir():
-        pytest.skip("the real triplets in ../shared/data/sen12mscr are not beside this checkout")
+    data = needs.shared("data", "sen12mscr")
     inputs = ("cloudy", "translated", "radar", "made")
     tiny = write_tiny_gans(tmp_path / "tiny", channels=EVERYTHING, inputs=inputs)
     sheet = tmp_path / "sheet.png"
