@@ -21,6 +21,12 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SyntheticScenes:
 
 
 @pytest.fixture(scope="session")
+def small_scenes(tmp_path_factory: pytest.TempPathFactory) -> SyntheticScenes:
+    """The same, 512 x 384 px: half the work, for tests that make many products."""
+    return write_scenes(tmp_path_factory.mktemp("small"), seed=3, size_px=512)
+
+
+@pytest.fixture(scope="session")
 def real_scenes() -> Path:
     """The folder of real scenes beside the checkout; skips where it is missing."""
     return needs.shared("stac", "scenes")

@@ -30,7 +30,7 @@ def s3_python() -> Path:
 
 def stac_programs() -> Path:
     """Return the folder of the programs of a STAC API on pgstac."""
-    return _find(_ROOT / ".venv-stac" / "bin", "make servers")
+    return _find(_ROOT / ".venv-stac" / "bin" / "pypgstac", "make servers").parent
 
 
 def azurite() -> Path:

@@ -327,6 +327,7 @@ def test_disk_fills_up_while_running(
     # The free space is misreported on purpose: another process may take it after the check.
     monkeypatch.setattr("cloudfree.begin._free_bytes", lambda _: 10**12)
     (tiny_disk / "ballast").write_bytes(b"0" * (4 * 2**20))
+    arguments = [*arguments, "--model", "baseline"]
     code, _, complaint = cloudfree(*arguments, "--out", tiny_disk / "out")
     assert code == 2
     assert "No space left" in complaint
