@@ -9,11 +9,14 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 demo: $(VENV)/.run
 	$(BIN)/cloudfree demo --out demo --config pipelines/demo.toml
 
+# a process for each processor, one thread in each; the tests of a file share its fixtures
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
+
 test: check
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -11,8 +11,7 @@ import pytest
 
 from cloudfree.cli import entry
 from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from tests import needs
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +21,15 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SyntheticScenes:
 
 
 @pytest.fixture(scope="session")
+def small_scenes(tmp_path_factory: pytest.TempPathFactory) -> SyntheticScenes:
+    """The same, 512 x 384 px: half the work, for tests that make many products."""
+    return write_scenes(tmp_path_factory.mktemp("small"), seed=3, size_px=512)
+
+
+@pytest.fixture(scope="session")
 def real_scenes() -> Path:
     """The folder of real scenes beside the checkout; skips where it is missing."""
-    folder = SHARED / "stac" / "scenes"
-    if not (folder / "items.json").is_file():
-        pytest.skip("the real scenes in ../shared/stac are not beside this checkout")
-    return folder
+    return needs.shared("stac", "scenes")
 
 
 @pytest.fixture

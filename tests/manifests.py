@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from importlib import resources
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
-import pytest
 import yaml
 from jsonschema import Draft202012Validator
+
+from tests import needs
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 OVERLAYS = sorted(
@@ -168,28 +168,10 @@ def to_bytes(quantity: str) -> int:
     return int(quantity[:-2]) * units[quantity[-2:]]
 
 
-@functools.cache
-def _why_no_kubectl() -> str:
-    """Return why overlays cannot be built here; empty where they can."""
-    if shutil.which("kubectl") is None:
-        return "kubectl is not here"
-    said = subprocess.run(
-        ["kubectl", "version", "--client", "--output=json"],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    version = json.loads(said.stdout).get("kustomizeVersion", "v0")
-    return "" if int(version[1:].split(".")[0]) >= 5 else "kubectl is older than 1.27"
-
-
 def build_overlay(name: str) -> list[dict[str, Any]]:
-    """Return an overlay's objects as kubectl builds them; skips where no recent one is.
-
-    Debian 12's own (1.20) does not know components.
-    """
-    if reason := _why_no_kubectl():
-        pytest.skip(f"{reason}; 1.27 or later builds the overlays")
+    """Return an overlay's objects as kubectl builds them; skips where no recent one is."""
     made = subprocess.run(
-        ["kubectl", "kustomize", str(DEPLOY / "kubernetes" / "overlays" / name)],
+        [needs.kubectl(), "kustomize", str(DEPLOY / "kubernetes" / "overlays" / name)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr

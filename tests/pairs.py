@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from PIL import Image
+from rasterio.errors import NotGeoreferencedWarning
 
 PATCH_SHAPE = (24, 40)
 
@@ -53,10 +55,12 @@ def write_tif(path: Path, pixels: np.ndarray) -> np.ndarray:
     """Write (band, y, x) as a GeoTIFF without a place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bands, height, width = pixels.shape
-    with rasterio.open(
-        path, "w", driver="GTiff", count=bands, height=height, width=width, dtype=pixels.dtype
-    ) as target:
-        target.write(pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            path, "w", driver="GTiff", count=bands, height=height, width=width, dtype=pixels.dtype
+        ) as target:
+            target.write(pixels)
     return pixels
 
 

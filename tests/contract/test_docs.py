@@ -155,6 +155,7 @@ def test_python_is_python_and_names_what_there_is(page: Path) -> None:
 
 
 @every_page
+@pytest.mark.filterwarnings("ignore:invalid value encountered")  # the mean of an empty cube
 def test_python_that_needs_only_a_cube_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ import xarray as xr
 import cloudfree
 from cloudfree.core.config import GridSettings, RestorationSettings
 from cloudfree.synthetic.scenes import SyntheticScenes
-from tests.integration.test_object_stores import environment, needs_s3
+from tests.integration.test_object_stores import environment
 from tests.servers.stores import BUCKET, serve_s3
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +104,6 @@ def test_wrong_requests_are_one_line(tmp_path: Path, scenes: SyntheticScenes) ->
         cloudfree.plan(scenes.aoi, scenes.date, stac=scenes.items, bands=["B4"])
 
 
-@needs_s3
 def test_a_cube_on_an_object_store(product: Path, scenes: SyntheticScenes) -> None:
     with serve_s3() as server, environment(server.environment):
         url = f"s3://{BUCKET}/some/where"

@@ -123,11 +123,12 @@ def metrics(client: Client) -> dict[str, dict[str, float]]:
 
 
 def test_a_cluster_gives_the_same_product_and_says_what_it_did(
-    wide: SyntheticScenes, undisturbed: Path, two: DaskCluster, tmp_path: Path
+    scenes: SyntheticScenes, two: DaskCluster, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    code, error = ended(start_run(wide, out, "--scheduler", two.address))
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    code, error = ended(start_run(scenes, out, "--scheduler", two.address))
     assert code == 0, error
+    make(undisturbed, aoi=scenes.aoi, date=scenes.date, stac=scenes.items)
     assert_same_pixels(open_raw(undisturbed), open_raw(out))
     chunks = begun(two.workers)
     assert sorted(chunks) == sorted(marks(out))

@@ -25,6 +25,12 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
+def scenes(small_scenes: SyntheticScenes) -> SyntheticScenes:
+    """Small ones."""
+    return small_scenes
+
+
+@pytest.fixture(scope="module")
 def product(scenes: SyntheticScenes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("product") / "out"
     make(out, aoi=scenes.aoi, date=scenes.date, stac=scenes.items)

@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 from cloudfree.cli.bars import Lines
 from cloudfree.core.config import RunSettings
 from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
+from tests import needs
 from tests.integration.products import assert_same_pixels, make, open_raw
 
 Command = Callable[..., tuple[int, str, str]]
@@ -103,8 +103,7 @@ def on_path(tmp_path: Path) -> dict[str, str]:
 
 
 def test_bash_completes_commands_and_options(on_path: dict[str, str]) -> None:
-    if shutil.which("bash") is None:
-        pytest.skip("there is no bash")
+    bash = needs.program("bash")
     program = """
 source <(cloudfree completion bash)
 complete -p cloudfree >&2
@@ -115,7 +114,7 @@ for typed in "cloudfree do" "cloudfree run --tls"; do
 done
 """
     done = subprocess.run(
-        ["bash", "-c", program], env=on_path, capture_output=True, text=True, timeout=_PATIENCE_S,
+        [bash, "-c", program], env=on_path, capture_output=True, text=True, timeout=_PATIENCE_S,
         check=False,
     )  # fmt: skip
     if "nosort" in done.stderr and "invalid option name" in done.stderr:
@@ -129,8 +128,19 @@ def test_the_scripts_of_other_shells_ask_the_command(cloudfree: Command, shell: 
     code, printed, _ = cloudfree("completion", shell)
     assert code == 0
     assert f"_CLOUDFREE_COMPLETE={shell}_complete" in printed
-    if program := shutil.which(shell):
-        subprocess.run([program, "-n"], input=printed, text=True, check=True, timeout=_PATIENCE_S)
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_can_read_their_scripts(cloudfree: Command, shell: str) -> None:
+    program = needs.program(shell)
+    _, printed, _ = cloudfree("completion", shell)
+    subprocess.run([program, "-n"], input=printed, text=True, check=True, timeout=_PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def scenes(small_scenes: SyntheticScenes) -> SyntheticScenes:
+    """Small ones."""
+    return small_scenes
 
 
 def run_words(scenes: SyntheticScenes, out: Path, *more: str) -> list[str]:
@@ -141,11 +151,6 @@ def run_words(scenes: SyntheticScenes, out: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> SyntheticScenes:
-    return write_scenes(tmp_path_factory.mktemp("tiny"), seed=3, size_px=512)
-
-
 def call(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*PROGRAM, *words], capture_output=True, text=True, timeout=_PATIENCE_S, check=False
@@ -153,20 +158,20 @@ def call(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_progress_is_lines_without_a_terminal_and_nothing_when_quiet(
-    tiny: SyntheticScenes, tmp_path: Path
+    scenes: SyntheticScenes, tmp_path: Path
 ) -> None:
-    loud = call(*run_words(tiny, tmp_path / "out"))
+    loud = call(*run_words(scenes, tmp_path / "out"))
     assert loud.returncode == 0, loud.stderr
     assert "\x1b" not in loud.stderr
     assert "restore: 100% of 156,600 px in " in loud.stderr
     assert len(loud.stderr.splitlines()) <= 30
-    quiet = call("-q", *run_words(tiny, tmp_path / "out", "--overwrite"))
+    quiet = call("-q", *run_words(scenes, tmp_path / "out", "--overwrite"))
     assert (quiet.returncode, quiet.stderr) == (0, "")
     assert "preview.png" in quiet.stdout
 
 
-def test_json_logs_are_one_object_a_line(tiny: SyntheticScenes, tmp_path: Path) -> None:
-    done = call("--log-json", "-v", *run_words(tiny, tmp_path / "out", "--workers", "2"))
+def test_json_logs_are_one_object_a_line(scenes: SyntheticScenes, tmp_path: Path) -> None:
+    done = call("--log-json", "-v", *run_words(scenes, tmp_path / "out", "--workers", "2"))
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert {"cloudfree.scenes.catalog", "cloudfree.engine.prepare"} <= {
@@ -200,14 +205,14 @@ def on_a_terminal(words: list[str], **environment: str) -> str:
 
 
 def test_colours_are_for_terminals_and_never_with_no_color(
-    tiny: SyntheticScenes, tmp_path: Path
+    scenes: SyntheticScenes, tmp_path: Path
 ) -> None:
     green = "\x1b[32m"
     assert f"{green}ok" in on_a_terminal(["doctor", "--offline"])
     plain = on_a_terminal(["doctor", "--offline"], NO_COLOR="1")
     assert "ok" in plain
     assert "\x1b[" not in plain
-    bars = on_a_terminal(run_words(tiny, tmp_path / "out"), NO_COLOR="1")
+    bars = on_a_terminal(run_words(scenes, tmp_path / "out"), NO_COLOR="1")
     assert "restore" in bars
     assert "━" in bars  # a bar that is drawn again and again, without colours
     assert "\x1b[3" not in bars.replace("\x1b[?25", "")
@@ -274,9 +279,9 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(
     assert_same_pixels(open_raw(tmp_path / "whole"), open_raw(out))
 
 
-def test_a_second_ctrl_c_ends_at_once(wide: SyntheticScenes, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_ends_at_once(scenes: SyntheticScenes, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run = start(wide, out, program=[sys.executable, "-c", _SLOW])
+    run = start(scenes, out, program=[sys.executable, "-c", _SLOW])
     run.send_signal(signal.SIGINT)
     assert run.stderr is not None
     while "Ctrl-C again" not in (line := run.stderr.readline()):

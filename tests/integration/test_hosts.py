@@ -18,7 +18,7 @@ from tests.integration.products import assert_same_pixels, make, open_raw
 from tests.integration.test_cluster import begun, ended, marks, run_command, wait_until
 from tests.servers.certificates import write_certificates
 from tests.servers.dask_cluster import DaskCluster, dask_cluster
-from tests.servers.hosts import Hosts, hosts, why_not
+from tests.servers.hosts import Hosts, hosts
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,6 @@ def undisturbed(wide: SyntheticScenes, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def network() -> Iterator[Hosts]:
     """A client's host, a scheduler's and three workers'."""
-    if reason := why_not():
-        pytest.skip(reason)
     with hosts(*NAMES) as made:
         yield made
 

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import needs
 from tests.manifests import DEPLOY
 
 ROOT = DEPLOY.parent
 BASE = "localhost/python:3.11-slim-bookworm"
-TOOLS = ("buildah", "debootstrap")
 
 
 def test_the_dockerfile_pleases_its_linter() -> None:
@@ -66,6 +66,7 @@ class Buildah:
     """buildah with a store of its own."""
 
     def __init__(self, folder: Path) -> None:
+        self._program = needs.program("buildah")
         self._store = [f"--root={folder}/store", f"--runroot={folder}/run", "--storage-driver=vfs"]
         self._policy = folder / "policy.json"
         self._policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
@@ -75,7 +76,7 @@ class Buildah:
         if words[0] in ("bud", "commit", "from"):
             words = (words[0], f"--signature-policy={self._policy}", *words[1:])
         result = subprocess.run(
-            ["buildah", *self._store, *words],
+            [self._program, *self._store, *words],
             cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False,
             env=os.environ | {"BUILDAH_ISOLATION": "chroot"},
         )  # fmt: skip
@@ -109,15 +110,14 @@ def write_pip_configuration(file: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Buildah, str]]:
     """The built image and a container of it."""
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if missing or os.geteuid() != 0:
-        pytest.skip(f"to build the image, be root and apt-get install {' '.join(TOOLS)}")
+    needs.root("to build the image")
+    debootstrap = needs.program("debootstrap")
     folder = tmp_path_factory.mktemp("image")
     buildah = Buildah(folder)
     system = folder / "system"
     include = "--include=python3,python3-venv,ca-certificates"
     made = subprocess.run(
-        ["debootstrap", "--variant=minbase", include, "bookworm", str(system)],
+        [debootstrap, "--variant=minbase", include, "bookworm", str(system)],
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert made.returncode == 0, made.stdout[-2000:]

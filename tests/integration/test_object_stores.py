@@ -34,10 +34,8 @@ from cloudfree.storage.outputs import Storage, open_storage
 from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.products import LAYERS, assert_same_pixels, make, open_raw
 from tests.servers.stores import (
-    AZURITE,
     BUCKET,
     KEY,
-    PYTHON,
     SECRET,
     S3Server,
     serve_azure,
@@ -50,13 +48,6 @@ logger = logging.getLogger(__name__)
 
 RUN = [sys.executable, "-c", "from cloudfree.cli import entry; entry()"]
 Command = Callable[..., tuple[int, str, str]]
-
-needs_s3 = pytest.mark.skipif(
-    not PYTHON.is_file(), reason="the environment of the S3 server is not there: make servers"
-)
-needs_azure = pytest.mark.skipif(
-    not AZURITE.exists(), reason="azurite is not there: npm install --prefix .azurite azurite"
-)
 
 
 @contextmanager
@@ -111,7 +102,6 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-@needs_s3
 def test_a_store_that_fails_gives_the_product_of_a_disk(
     product: Path, scenes: SyntheticScenes
 ) -> None:
@@ -132,7 +122,6 @@ def test_a_store_that_fails_gives_the_product_of_a_disk(
         assert out.read("preview.png") == (product / "preview.png").read_bytes()
 
 
-@needs_s3
 def test_it_is_read_by_xarray_gdal_and_pystac(
     product: Path, scenes: SyntheticScenes, s3: S3Server
 ) -> None:
@@ -167,7 +156,6 @@ def test_it_is_read_by_xarray_gdal_and_pystac(
         assert file.checksum == "1220" + hashlib.sha256(content).hexdigest()
 
 
-@needs_s3
 def test_a_local_catalog_links_a_product_by_its_address(
     product: Path, tmp_path: Path, s3: S3Server
 ) -> None:
@@ -181,7 +169,6 @@ def test_a_local_catalog_links_a_product_by_its_address(
     } | {f"{out.address}/{path.name}" for path in product.glob("*.tif")}
 
 
-@needs_s3
 def test_a_run_killed_while_it_writes_to_a_store_resumes_to_the_same_bits(
     product: Path, scenes: SyntheticScenes, s3: S3Server
 ) -> None:
@@ -211,7 +198,6 @@ def test_a_run_killed_while_it_writes_to_a_store_resumes_to_the_same_bits(
     assert out.read(LEASE) is None
 
 
-@needs_s3
 def test_a_begin_that_was_cut_off_anywhere_is_begun_anew(
     product: Path, scenes: SyntheticScenes, s3: S3Server
 ) -> None:
@@ -243,7 +229,6 @@ with hold(open_storage(sys.argv[1])):
 """
 
 
-@needs_s3
 def test_two_runs_into_one_prefix_are_refused(
     scenes: SyntheticScenes, s3: S3Server, cloudfree: Command
 ) -> None:
@@ -268,7 +253,6 @@ def test_two_runs_into_one_prefix_are_refused(
     assert [entry.name for entry in out.list()] == [LOCK]
 
 
-@needs_s3
 def test_who_gives_no_sign_of_life_loses_its_output_and_is_told(
     s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +272,6 @@ def test_who_gives_no_sign_of_life_loses_its_output_and_is_told(
     assert out.read(LEASE) is None
 
 
-@needs_s3
 def test_signs_of_life_survive_a_store_that_loses_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -305,7 +288,6 @@ def test_signs_of_life_survive_a_store_that_loses_answers(
 
 
 @pytest.mark.slow
-@needs_s3
 def test_another_request_is_refused_and_overwrite_starts_anew(
     product: Path, scenes: SyntheticScenes, s3: S3Server, cloudfree: Command
 ) -> None:
@@ -325,7 +307,6 @@ def test_another_request_is_refused_and_overwrite_starts_anew(
     assert_same_pixels(open_raw(product), open_remote(out))
 
 
-@needs_s3
 def test_status_tells_any_client_how_far_it_is(
     product: Path, scenes: SyntheticScenes, s3: S3Server, cloudfree: Command
 ) -> None:
@@ -358,7 +339,6 @@ def test_status_tells_any_client_how_far_it_is(
 
 
 @pytest.mark.slow
-@needs_s3
 def test_credentials_are_in_nothing_that_is_written_or_printed(
     scenes: SyntheticScenes, s3: S3Server
 ) -> None:
@@ -377,7 +357,6 @@ def test_credentials_are_in_nothing_that_is_written_or_printed(
         assert not any(secret in one for one in (*written, *said)), secret
 
 
-@needs_s3
 @pytest.mark.parametrize(
     ("address", "change", "hint"),
     [
@@ -416,7 +395,6 @@ def test_bad_addresses_are_one_line(scenes: SyntheticScenes, cloudfree: Command)
         assert len(complaint.strip().splitlines()) == 1
 
 
-@needs_s3
 def test_a_store_of_googles_dialect_holds_the_product_and_its_lease(
     product: Path, scenes: SyntheticScenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,7 +415,6 @@ def test_a_store_of_googles_dialect_holds_the_product_and_its_lease(
 
 
 @pytest.mark.slow
-@needs_azure
 def test_azure_holds_the_product_and_its_lease(product: Path, scenes: SyntheticScenes) -> None:
     with serve_azure() as values, environment(values):
         out = open_storage(f"az://{BUCKET}/out")

@@ -16,7 +16,7 @@ from shapely.geometry import mapping
 
 from cloudfree.geometry.aoi import cut_at_antimeridian
 from cloudfree.synthetic.scenes import SyntheticScenes
-from tests.conftest import SHARED
+from tests import needs
 from tests.integration.products import make, summary
 
 Command = Callable[..., tuple[int, str, str]]
@@ -67,9 +67,7 @@ TILE_M = 109_800
 
 
 def recorded(name: str) -> dict[str, Any]:
-    path = SHARED / "stac" / "recorded" / f"{name}.json"
-    if not path.is_file():
-        pytest.skip("the recorded answers in ../shared/stac are not beside this checkout")
+    path = needs.shared("stac", "recorded", f"{name}.json")
     first: dict[str, Any] = json.loads(path.read_text())["features"][0]
     return first
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, sync_playwright
 
 from cloudfree.synthetic.scenes import SyntheticScenes
+from tests import needs
 from tests.integration.products import make, open_raw, summary
 
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage"
@@ -36,11 +35,10 @@ def product(scenes: SyntheticScenes, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A browser without a window; skips where this machine has none."""
-    if _CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine")
+    chromium = needs.program("chromium", "chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=_CHROMIUM, args=_FLAGS.split(), timeout=_PATIENCE_MS
+            executable_path=chromium, args=_FLAGS.split(), timeout=_PATIENCE_MS
         )
         yield browser
         browser.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,17 @@ import xarray as xr
 from cloudfree.core.config import RunSettings
 from cloudfree.core.tables import build
 from cloudfree.demo import run_demo
-from cloudfree.synthetic.scenes import SyntheticScenes
+from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
 from tests.gans import write_tiny_gans
 from tests.integration.products import assert_same_pixels, make, open_raw
 
 Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def scenes(small_scenes: SyntheticScenes) -> SyntheticScenes:
+    """Small ones."""
+    return small_scenes
 
 
 def request(scenes: SyntheticScenes) -> dict[str, Any]:
@@ -55,7 +62,11 @@ def test_a_check_changes_no_pixel_and_is_kept_by_a_resumed_run(
     assert item.properties["cloudfree:check"] == first
 
 
-def test_the_stated_error_is_about_the_true_one(tmp_path: Path) -> None:
+def test_the_stated_error_is_about_the_true_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smaller = partial(write_scenes, size_px=768)
+    monkeypatch.setitem(run_demo.__globals__, "write_scenes", smaller)
     settings = build(RunSettings, {"restoration": {"model": "baseline"}}, "test")
     demo = run_demo(tmp_path, seed=2, settings=settings)
     stated = demo.outcome.summary["check"]["models"]["baseline"]["psnr_db"]

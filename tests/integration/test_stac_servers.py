@@ -20,10 +20,10 @@ from cloudfree.geometry.aoi import read_aoi
 from cloudfree.scenes import catalog
 from cloudfree.scenes.providers import find_sources
 from cloudfree.scenes.scene import parse_period
-from tests.conftest import SHARED
+from tests import needs
 from tests.integration.products import assert_same_pixels, make, open_raw
 from tests.servers.careless import serve_careless
-from tests.servers.pgstac import serve_stac, what_is_missing
+from tests.servers.pgstac import serve_stac
 
 Item = dict[str, Any]
 COLLECTIONS = ("landsat-c2-l2", "sentinel-1-rtc", "sentinel-2-l1c", "sentinel-2-l2a")
@@ -72,8 +72,11 @@ def truth(first: dt.datetime, end: dt.datetime, collections: set[str]) -> set[st
 
 def read_real_items() -> list[Item]:
     """Return the items of the real scenes with absolute links; none where they are missing."""
-    file = SHARED / "stac" / "scenes" / "items.json"
-    items: list[Item] = json.loads(file.read_text())["features"] if file.is_file() else []
+    try:
+        file = needs.shared("stac", "scenes", "items.json")
+    except pytest.skip.Exception:
+        return []
+    items: list[Item] = json.loads(file.read_text())["features"]
     for item in items:
         for asset in item["assets"].values():
             asset["href"] = str((file.parent / asset["href"]).resolve())
@@ -83,8 +86,6 @@ def read_real_items() -> list[Item]:
 @pytest.fixture(scope="module")
 def pgstac() -> Iterator[str]:
     """The address of stac-fastapi on pgstac with the drawn and the real items."""
-    if missing := what_is_missing():
-        pytest.skip(missing)
     with serve_stac([*DRAWN, *read_real_items()], COLLECTIONS) as address:
         yield address
 

@@ -16,6 +16,7 @@ import pytest
 import rasterio
 
 from cloudfree.synthetic.scenes import SyntheticScenes
+from tests import needs
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -304,12 +305,14 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", disk], capture_output=True, check=False
+        [needs.program("mount"), "-t", "tmpfs", "-o", "size=6m", "tmpfs", disk],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode != 0:
         pytest.skip("a small file system cannot be mounted here (needs root)")
     yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
+    subprocess.run([needs.program("umount"), "-l", disk], check=True)
 
 
 def test_disk_too_small(cloudfree: Command, arguments: list[str | Path], tiny_disk: Path) -> None:
@@ -325,6 +328,7 @@ def test_disk_fills_up_while_running(
     # The free space is misreported on purpose: another process may take it after the check.
     monkeypatch.setattr("cloudfree.engine.prepare._free_bytes", lambda _: 10**12)
     (tiny_disk / "ballast").write_bytes(b"0" * (4 * 2**20))
+    arguments = [*arguments, "--model", "baseline"]
     code, _, complaint = cloudfree(*arguments, "--out", tiny_disk / "out")
     assert code == 2
     assert "No space left" in complaint

@@ -30,8 +30,8 @@ def product(resolution: float) -> GeoBox:
 def place_source() -> Affine:
     """Return where the source lies: a part of the Mercator grid around the product."""
     x, y = TO_MERCATOR.transform(464640, 3773760)
-    col, row = ~MERCATOR * (x, y)
-    return MERCATOR * Affine.translation(int(col) - 200, int(row) - 200)
+    col, row = ~MERCATOR @ (x, y)
+    return MERCATOR @ Affine.translation(int(col) - 200, int(row) - 200)
 
 
 PLACE = place_source()
@@ -61,7 +61,7 @@ def test_nearest_is_exact_in_any_block(row: int, col: int, height: int, width: i
     block = product(10.0)[row : row + height, col : col + width]
     a = block.affine
     y, x = np.mgrid[:height, :width] + 0.5
-    cols, rows = ~PLACE * TO_MERCATOR.transform(a.c + x * a.a, a.f + y * a.e)
+    cols, rows = ~PLACE @ TO_MERCATOR.transform(a.c + x * a.a, a.f + y * a.e)
     positions = locate(block, WKT, PLACE)
     np.testing.assert_array_equal(np.floor(positions.rows), np.floor(rows))
     np.testing.assert_array_equal(np.floor(positions.cols), np.floor(cols))

@@ -15,34 +15,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.servers.processes import ROOT, get, serve
+from tests import needs
+from tests.servers.processes import get, serve
 
-PROGRAMS = ROOT / ".venv-stac" / "bin"
 _STEP_S = 120
 _QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-
-
-def what_is_missing() -> str:
-    """Return what has to be installed to serve; empty where nothing is missing."""
-    if not (PROGRAMS / "pypgstac").is_file():
-        return "the environment of the STAC API is not there: make servers"
-    if _postgres() is None:
-        return "PostgreSQL with PostGIS is not installed: apt-get install postgresql-postgis"
-    return ""
-
-
-def _postgres() -> Path | None:
-    """Return the folder with the newest PostgreSQL's programs that has PostGIS beside it."""
-    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
-        extensions = Path("/usr/share/postgresql", folder.parent.name, "extension")
-        if (extensions / "postgis.control").is_file():
-            return folder
-    return None
 
 
 @contextmanager
 def serve_stac(items: Sequence[dict[str, Any]], collections: Sequence[str]) -> Iterator[str]:
     """Yield the address of an API that holds the items."""
+    programs = needs.stac_programs()
     with tempfile.TemporaryDirectory(prefix="pgstac-", dir="/tmp") as name:
         folder = Path(name)  # short, since the path of a socket may not be long
         with _database(folder):
@@ -51,8 +34,8 @@ def serve_stac(items: Sequence[dict[str, Any]], collections: Sequence[str]) -> I
                 "PGHOST": name, "PGPORT": "5432", "PGUSER": "stac", "PGPASSWORD": "none",
                 "PGDATABASE": "stac",
             }  # fmt: skip
-            _load(folder, environment, items, collections)
-            command = [str(PROGRAMS / "uvicorn"), "--factory", "stac_fastapi.pgstac.app:create_app"]
+            _load(programs, folder, environment, items, collections)
+            command = [str(programs / "uvicorn"), "--factory", "stac_fastapi.pgstac.app:create_app"]
             quoted = {**environment, "PGHOST": quote(name, safe="")}
             with serve(lambda number: [*command, "--fd", str(number)], quoted) as address:
                 get(address)  # wait until it answers
@@ -62,8 +45,7 @@ def serve_stac(items: Sequence[dict[str, Any]], collections: Sequence[str]) -> I
 @contextmanager
 def _database(folder: Path) -> Iterator[None]:
     """Run a cluster on a socket in the folder, as a user that PostgreSQL takes: never root."""
-    programs = _postgres()
-    assert programs is not None
+    programs = needs.postgis_programs()
     user: dict[str, Any] = {}
     if os.geteuid() == 0:
         postgres = pwd.getpwnam("postgres")
@@ -105,6 +87,7 @@ def _wait_until(ready: Any, process: subprocess.Popen[bytes]) -> None:
 
 
 def _load(
+    programs: Path,
     folder: Path,
     environment: dict[str, str],
     items: Sequence[dict[str, Any]],
@@ -118,7 +101,7 @@ def _load(
         steps.append(("load", table, str(file)))
     for step in steps:
         done = subprocess.run(
-            [PROGRAMS / "pypgstac", *step],
+            [programs / "pypgstac", *step],
             env=environment, check=False, timeout=_STEP_S, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 
-from tests.servers.processes import ROOT, get, serve
+from tests import needs
+from tests.servers.processes import get, serve
 
-PYTHON = ROOT / ".venv-s3" / "bin" / "python"
-AZURITE = ROOT / ".azurite" / "node_modules" / ".bin" / "azurite-blob"
 BUCKET = "products"
 KEY, SECRET = "TESTKEYID", "swordfish/of+the/seven=seas"
 _START_S = 60
@@ -49,7 +48,7 @@ class S3Server:
 @contextmanager
 def serve_s3(*, fault_share: float = 0.0, seed: int = 0) -> Iterator[S3Server]:
     """Yield a server that fails a share of its requests with 500 or 503."""
-    program = [str(PYTHON), "-m", "tests.servers.objects"]
+    program = [str(needs.s3_python()), "-m", "tests.servers.objects"]
     arguments = [KEY, BUCKET, str(fault_share), str(seed)]
     with serve(lambda number: [*program, str(number), "s3", *arguments]) as address:
         get(f"{address}/told")  # wait until it answers
@@ -62,7 +61,7 @@ def serve_google(folder: Path) -> Iterator[dict[str, str]]:
 
     Nothing is signed: the file of credentials that it needs is written to ``folder``.
     """
-    program = [str(PYTHON), "-m", "tests.servers.objects"]
+    program = [str(needs.s3_python()), "-m", "tests.servers.objects"]
     with serve(lambda number: [*program, str(number), "gs", KEY, BUCKET, "0", "0"]) as address:
         get(f"{address}/told")  # wait until it answers
         account = {"gcs_base_url": address, "disable_oauth": True, "client_email": "",
@@ -77,12 +76,13 @@ def serve_google(folder: Path) -> Iterator[dict[str, str]]:
 @contextmanager
 def serve_azure() -> Iterator[dict[str, str]]:
     """Yield the environment that a process needs to write to an Azure store."""
+    azurite = needs.azurite()
     account, key = "products", "c3dvcmRmaXNoc3dvcmRmaXNoc3dvcmRmaXNo"
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("w") as stream:
             process = subprocess.Popen(
-                [AZURITE, "--blobPort", "0", "--location", folder, "--disableTelemetry"],
+                [azurite, "--blobPort", "0", "--location", folder, "--disableTelemetry"],
                 env={"AZURITE_ACCOUNTS": f"{account}:{key}", "PATH": "/usr/bin:/usr/local/bin"},
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
             )  # fmt: skip

@@ -105,7 +105,7 @@ def test_whole_numbers_give_the_same_picture_as_reflectance(scene: Arrays) -> No
 @pytest.mark.parametrize("model", ["baseline", "small"])
 def test_any_cutting_gives_the_same_bits(scene: Arrays, model: str) -> None:
     mask = scene[2] & False
-    mask[150:260, 200:330] = True  # few windows: networks are slow
+    mask[180:200, 190:210] = True  # few windows: networks are slow
     optical, radar = scene[:2]
     whole = restore_cube(optical, radar, mask, model).load()
     cut = restore_cube(
@@ -195,7 +195,7 @@ def same(array: xr.DataArray) -> xr.DataArray:
         (lambda a: a.rename(band="bands"), same, same, "optical has dimensions bands, y, x"),
         (same, lambda a: a.expand_dims("member").expand_dims("run"), same, "radar has dimensions"),
         (same, same, lambda a: a.astype(np.uint8), "mask is of type uint8; give bool"),
-        (same, lambda a: a.astype(np.int16), same, "radar is of type int16"),
+        (same, lambda a: a.fillna(0).astype(np.int16), same, "radar is of type int16"),
         (same, same, lambda a: a.isel(x=slice(1, None)), "mask lies on other x"),
         (same, lambda a: a.assign_coords(y=a.y + 5), same, "radar lies on other y"),
         (lambda a: a.drop_vars("y"), same, same, "has no coordinates y"),

@@ -23,7 +23,7 @@ WKT = {code: CRS(code).to_wkt() for code in ("EPSG:3395", "EPSG:32611", "EPSG:32
 
 def put(code: str, affine: Affine, row: int, col: int, height: int, width: int) -> GeoBox:
     """Return a block of a grid whose pixel (0, 0) lies at the affine's origin."""
-    return GeoBox((height, width), affine * Affine.translation(col, row), code)
+    return GeoBox((height, width), affine @ Affine.translation(col, row), code)
 
 
 def exactly(target: GeoBox, code: str, source: Affine) -> tuple[np.ndarray, np.ndarray]:

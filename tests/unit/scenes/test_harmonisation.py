@@ -14,9 +14,8 @@ from cloudfree.pixels.radiometry import harmonise
 from cloudfree.scenes.harmonisation import SINCE_0400_DN, Offset, decide_offset, find_offset
 from cloudfree.scenes.providers import OpticalCollection, find_sources
 from cloudfree.scenes.scene import read_scene
-from tests.conftest import SHARED
+from tests import needs
 
-RECORDED = SHARED / "stac" / "recorded"
 DN = np.array([[[0, 1, 700, 1000, 1001, 4558]]], np.uint16)
 """Nodata, a dark valid pixel, and brighter ones."""
 KEPT = [0, 1, 700, 1000, 1001, 4558]
@@ -32,9 +31,7 @@ def collection_of(provider: str, name: str) -> OpticalCollection:
 
 
 def recorded(file: str) -> list[dict[str, Any]]:
-    path = RECORDED / f"{file}.json"
-    if not path.is_file():
-        pytest.skip("the recorded answers in ../shared/stac are not beside this checkout")
+    path = needs.shared("stac", "recorded", f"{file}.json")
     items: list[dict[str, Any]] = json.loads(path.read_text())["features"]
     return items
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +32,6 @@ from cloudfree.train.scoring import Window
 from tests.gans import write_tiny_gans
 from tests.pairs import write_pairs
 
-CLI = (sys.executable, "-c", "from cloudfree.cli import entry; entry()")
 SETTINGS = EvaluationSettings(seed=3)
 
 
@@ -198,8 +196,9 @@ def test_folders_that_cannot_be_judged_are_refused(tmp_path: Path, kind: str) ->
 @pytest.mark.parametrize(
     "wrong", [["--cover", "a"], ["--cover", "0.9,0.2"], ["--data", "nowhere"], ["--model", "none"]]
 )
-def test_wrong_input_is_one_line(data: Path, wrong: list[str]) -> None:
-    command = [*CLI, "evaluate", "--data", str(data), *wrong]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_wrong_input_is_one_line(
+    data: Path, wrong: list[str], cloudfree: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, _, complaint = cloudfree("evaluate", "--data", data, *wrong)
+    assert code == 2
+    assert len(complaint.strip().splitlines()) == 1

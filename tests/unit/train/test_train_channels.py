@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from cloudfree.train.prepare import load_translator, prepare, write_baselines
 from cloudfree.train.settings import ChannelSettings, TrainSettings
 from cloudfree.train.sheets import write_sheet
 from cloudfree.train.ship import ship
-from tests.conftest import SHARED
+from tests import needs
 from tests.gans import write_tiny_gans
 from tests.pairs import write_pairs, write_patch, write_tif
 
@@ -35,7 +33,6 @@ SIDE = 256
 FOUR = ("B08", "B04", "B03", "B02")
 CHANNELS = {"bands": list(FOUR), "all_polarizations": True}
 EVERYTHING = Channels(bands=tuple(BANDS), all_polarizations=True)
-CLI = (sys.executable, "-c", "from cloudfree.cli import entry; entry()")
 
 
 def make_settings(**tables: object) -> TrainSettings:
@@ -180,10 +177,12 @@ def test_channels_that_do_not_exist_are_refused(channels: dict[str, object]) -> 
         make_settings(channels=channels)
 
 
-def test_wrong_requests_are_one_line(patches: Path, tmp_path: Path) -> None:
+def test_wrong_requests_are_one_line(
+    patches: Path, tmp_path: Path, cloudfree: Callable[..., tuple[int, str, str]]
+) -> None:
     rgb = write_pairs(tmp_path / "rgb/train", range(1, 2), patches=1).parent
     write_pairs(rgb / "val", range(2, 3), patches=1)
-    clouds = SHARED / "data" / "clouds"
+    clouds = tmp_path / "clouds"
     toml = tmp_path / "t.toml"
     toml.write_text('task = "cloud_removal"\n[channels]\nbands = ["B08", "B04"]\n')
     tiny = write_tiny_gans(tmp_path / "tiny", channels=EVERYTHING, inputs=("cloudy", "radar"))
@@ -196,13 +195,12 @@ def test_wrong_requests_are_one_line(patches: Path, tmp_path: Path) -> None:
         (["evaluate", "--data", rgb, "--model", tiny], "lacks B01, B05"),
         (["evaluate", "--data", patches, "--model", tiny], "no pair in"),
     ):
-        command = [*CLI, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 2, done.stderr
-        line = done.stderr.strip().splitlines()[-1]
+        code, _, complaint = cloudfree(*arguments)
+        assert code == 2, complaint
+        line = complaint.strip().splitlines()[-1]
         assert line.startswith("cloudfree: ")
         assert hint in line
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in complaint
 
 
 def test_the_baseline_beside_a_model_of_both_hears_the_first(tmp_path: Path) -> None:
@@ -234,9 +232,7 @@ def test_the_baseline_beside_a_model_of_both_hears_the_first(tmp_path: Path) -> 
 def test_thirteen_bands_and_both_polarisations_of_real_triplets(
     tmp_path: Path, cloudfree: Callable[..., tuple[int, str, str]]
 ) -> None:
-    data = SHARED / "data" / "sen12mscr"
-    if not data.is_dir():
-        pytest.skip("the real triplets in ../shared/data/sen12mscr are not beside this checkout")
+    data = needs.shared("data", "sen12mscr")
     inputs = ("cloudy", "translated", "radar", "made")
     tiny = write_tiny_gans(tmp_path / "tiny", channels=EVERYTHING, inputs=inputs)
     sheet = tmp_path / "sheet.png"
