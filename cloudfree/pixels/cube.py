@@ -10,7 +10,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import rasterio
@@ -33,8 +33,10 @@ from cloudfree.geometry.sampling import (
     take_bilinear,
     take_nearest,
 )
+from cloudfree.pixels.numbers import FileNumbers, to_digital_numbers, to_power
 from cloudfree.pixels.remote import Fetcher, RemoteAsset, is_remote
 from cloudfree.scenes.scene import Scene
+from cloudfree.scenes.stored import Stored
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,28 @@ _GDAL = {
     "VSI_CACHE": "TRUE",
 }
 """For cloud-optimised GeoTIFFs: no directory listings; for object stores, patience."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    """One asset of a scene that is read."""
+
+    name: str
+    """What it shows, for errors."""
+    kind: Literal["numbers", "classes", "power"]
+    """What its pixels mean."""
+    stored: Stored
+    """What the item says of them."""
+    offset_dn: int
+    """What row 7 adds to the scene's numbers."""
+
+    def convert(self, pixels: AnyArray, file: FileNumbers) -> AnyArray:
+        """Return a file's pixels as the walk counts; ValueError where it cannot be known how."""
+        if self.kind == "numbers":
+            return to_digital_numbers(pixels, self.stored, file, self.offset_dn)
+        if self.kind == "power":
+            return to_power(pixels, self.stored, file)
+        return np.where(pixels == file.nodata, 0, pixels).astype(np.uint16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,11 +220,25 @@ def _stack(
         reader=functools.partial(
             reader,
             fetcher=fetcher,
-            names={href: f"{layer} of scene {scene.id}" for layer, href in hrefs.items()},
+            layers={
+                href: _Layer(
+                    name=f"{layer} of scene {scene.id}",
+                    stored=scene.stored_as(layer),
+                    kind=_kind(layer, resampling),
+                    offset_dn=scene.offset.dn or 0,
+                )
+                for layer, href in hrefs.items()
+            },
         ),
     )
     pixels: AnyArray = cube[0].data.compute(scheduler="threads", num_workers=threads)
     return pixels
+
+
+def _kind(layer: str, resampling: Resampling) -> Literal["numbers", "classes", "power"]:
+    if layer == SCENE_CLASSIFICATION:
+        return "classes"
+    return "power" if resampling is Resampling.bilinear else "numbers"
 
 
 class ExactReader:
@@ -218,7 +256,7 @@ class ExactReader:
         dtype: np.dtype[Any],
         fill_value: float,
         fetcher: Fetcher,
-        names: Mapping[str, str],
+        layers: Mapping[str, _Layer],
         **_: Any,
     ) -> None:
         self.url = url
@@ -227,8 +265,7 @@ class ExactReader:
         self.dtype = dtype
         self.fill_value = fill_value
         self.fetcher = fetcher
-        self.names = names
-        """Link -> what it shows, for errors."""
+        self.layer = layers[url]
 
     def read(self, window: Window, **_: Any) -> AnyArray:
         """Return the window (y, x) of the target grid."""
@@ -238,7 +275,7 @@ class ExactReader:
         try:
             part = read_asset(self.url, self.fetcher, lambda source: self._look(source, target))
         except ReadError as error:
-            raise type(error)(f"cannot read {self.names[self.url]} at {error}") from None
+            raise type(error)(f"cannot read {self.layer.name} at {error}") from None
         if part is None:
             return np.full(target.shape, self.fill_value, self.dtype)
         pixels, corner, positions = part
@@ -252,7 +289,7 @@ class ExactReader:
     ) -> tuple[AnyArray, tuple[int, int], Positions] | None:
         """Return the source pixels under ``target``, their first row and column, and positions.
 
-        None where they do not meet. For interpolation nodata becomes NaN.
+        Pixels are in the numbers that the walk counts in. None where they do not meet.
         """
         if source.crs is None:
             raise RasterioIOError("the file has no CRS")
@@ -263,12 +300,11 @@ class ExactReader:
         part = source_window(positions, shape, margin=1)
         if part is None:
             return None
-        pixels = self._pixels(source, shape, part)
-        if self.resampling is Resampling.bilinear:
-            values = pixels.astype(np.float32)
-            if source.nodata is not None:
-                values[pixels == source.nodata] = np.nan
-            pixels = values
+        file = FileNumbers(nodata=source.nodata, scale=source.scales[0], offset=source.offsets[0])
+        try:
+            pixels = self.layer.convert(self._pixels(source, shape, part), file)
+        except ValueError as error:
+            raise RasterioIOError(str(error)) from None
         return pixels, (part[0].start, part[1].start), positions
 
     def _grid(self, source: Any, target: GeoBox) -> tuple[Affine, tuple[int, int]]:

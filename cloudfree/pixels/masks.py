@@ -17,13 +17,21 @@ DRAWN_SEEN, DRAWN_HIDDEN, DRAWN_UNKNOWN = 0, 1, 255
 """What a user's mask says of a pixel."""
 
 
-def valid_pixels(dn: UInt16Array, classification: UInt8Array | None) -> BoolArray:
+def valid_pixels(
+    dn: UInt16Array, classification: UInt8Array | None, *, carries_offset: bool
+) -> BoolArray:
     """Return (y, x): True where the scene has data.
 
     By its classification (class 0 is nodata); without one, where any band of ``dn``
-    (band, y, x) is not 0. Never per band: a dark pixel may be 0 in one.
+    (band, y, x) is not 0: a dark pixel may be 0 in one. Where numbers carry the offset of baseline
+    04.00 it may not: there 0 in one band is the end of that band's strip, and no data.
     """
-    valid: BoolArray = (dn != 0).any(axis=0) if classification is None else classification != 0
+    has_data = dn != 0
+    valid: BoolArray
+    if classification is not None:
+        valid = classification != 0
+        return valid & has_data.all(axis=0) if carries_offset else valid
+    valid = has_data.all(axis=0) if carries_offset else has_data.any(axis=0)
     return valid
 
 

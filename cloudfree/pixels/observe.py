@@ -55,14 +55,17 @@ def observe(
     with clock.row("masks.cloud_mask"):
         valid = np.stack(
             [
-                masks.valid_pixels(dn, classes)
-                for dn, classes in zip(pixels.dn, pixels.classification, strict=True)
+                masks.valid_pixels(dn, classes, carries_offset=scene.offset.dn != 0)
+                for scene, dn, classes in zip(
+                    step.optical, pixels.dn, pixels.classification, strict=True
+                )
             ]
         )
         codes = _hide(step, pixels, valid, geobox, settings, fetcher, reduced=reduced)
         seen = valid & (codes == masks.CLEAR)
         optical_scene = masks.choose_scene(seen, valid)
-        known = radiometry.known_pixels(pixels.power)
+        powers = [radiometry.drop_empty(power) for power in pixels.power]
+        known = np.array([radiometry.known_pixels(power) for power in powers], bool)
         if len(known) > 0:
             radar_scene = masks.choose_scene(known, known)
         else:
@@ -78,7 +81,7 @@ def observe(
         power = np.full(pixels.power.shape[1:], np.nan, np.float32)
         for index in range(len(step.radar)):
             here = radar_scene == index + 1
-            power[:, here] = pixels.power[index][:, here]
+            power[:, here] = powers[index][:, here]
         decibel = radiometry.to_decibel(power, settings.radiometry.floor_db)
     hidden = cloud != masks.CLEAR
     exists = optical_scene > 0
@@ -134,7 +137,12 @@ def _detect(
     numbers = dict(zip(settings.grid.bands, dn, strict=True))
     more = tuple(band for band in detector.bands if band not in numbers)
     if more:
-        bare = replace(scene, hrefs={band: scene.href(band) or "" for band in more}, assets={})
+        bare = replace(
+            scene,
+            hrefs={band: scene.href(band) or "" for band in more},
+            assets={},
+            stored={band: scene.stored_as(band) for band in more},
+        )
         read = cube.load(
             (bare,),
             (),

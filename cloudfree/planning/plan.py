@@ -22,6 +22,7 @@ from cloudfree.geometry.windows import Lattice
 from cloudfree.pixels.detectors import choose_detector, describe_mask, needs_detector
 from cloudfree.pixels.mask_file import check_mask
 from cloudfree.pixels.masks import reach_px
+from cloudfree.pixels.radiometry import EMPTY_REACH_PX
 from cloudfree.product.layers import Layer, choose_layers
 from cloudfree.product.printout import plan_text
 from cloudfree.product.provenance import describe_step
@@ -247,7 +248,7 @@ def make_plan(
     halo = halo_px(
         window_px=contract.window_px,
         reach_px=REACH_PX,
-        mask_px=reach_px(settings.masks, settings.grid.resolution_m),
+        mask_px=max(reach_px(settings.masks, settings.grid.resolution_m), EMPTY_REACH_PX),
     )
     grid = plan_grid(aoi, settings.grid, halo=halo)
     if settings.masks.file is not None:

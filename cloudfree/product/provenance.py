@@ -28,7 +28,14 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
         "offset_why": scene.offset.why,
         "orbit_state": scene.orbit_state,
         "hrefs": {key: unsigned(href) for key, href in sorted(scene.hrefs.items())},
+        **_describe_stored(scene),
     }
+
+
+def _describe_stored(scene: Scene) -> dict[str, Any]:
+    """Return what the item says of its numbers, if anything: it decides what they become."""
+    stored = {key: asdict(said) for key, said in sorted(scene.stored.items())}
+    return {"stored": stored} if stored else {}
 
 
 def describe_step(step: Step) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from cloudfree.core.bands import BANDS, REFLECTANCE_SCALE, find_asset_key
+from cloudfree.core.bands import BANDS, find_asset_key
 from cloudfree.core.types import BoolArray, UInt16Array
 from cloudfree.scenes.providers import OpticalCollection
+from cloudfree.scenes.stored import read_stored
 
 SINCE_0400_DN = -1000
 """What is added to numbers of a baseline from 04.00 on."""
@@ -78,17 +79,8 @@ def _by_baseline(baseline: str) -> Offset:
 def _stated_offsets(assets: Mapping[str, Any], names: Mapping[str, str]) -> set[int]:
     """Return the offsets that the assets of bands name, in digital numbers."""
     keys: Iterable[str | None] = (names.get(band) or find_asset_key(band, assets) for band in BANDS)
-    stated = set()
-    for key in keys:
-        asset = assets.get(key) if key is not None else None
-        if asset is None:
-            continue
-        for described in (*asset.get("raster:bands", []), asset):
-            offset = described.get("offset", described.get("raster:offset"))
-            scale = described.get("scale", described.get("raster:scale", REFLECTANCE_SCALE))
-            if offset is not None:
-                stated.add(round(float(offset) / float(scale)))
-    return stated
+    described = (read_stored(assets[key]) for key in keys if key is not None and key in assets)
+    return {stored.offset_dn for stored in described if stored.offset_dn is not None}
 
 
 def decide_offset(dn: UInt16Array, valid: BoolArray, unknown: Offset) -> Offset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import shapely
@@ -17,6 +17,7 @@ from cloudfree.core.errors import CatalogError, SettingsError
 from cloudfree.geometry.aoi import cut_at_antimeridian
 from cloudfree.scenes.harmonisation import Offset, find_offset
 from cloudfree.scenes.providers import Collection, OpticalCollection
+from cloudfree.scenes.stored import Stored, read_stored
 
 _DAY = dt.timedelta(days=1)
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
@@ -74,11 +75,19 @@ class Scene:
     """Cloud cover over the whole scene as its metadata say."""
     assets: Mapping[str, str]
     """Band -> asset key, where it is called neither by its name nor by its common name."""
+    stored: Mapping[str, Stored] = field(default_factory=dict)
+    """Asset key -> what the item says of its numbers; only assets of which it says something."""
 
     def href(self, band: str) -> str | None:
         """Return the link to a band, polarisation or the scene classification."""
-        key = self.assets.get(band) or find_asset_key(band, self.hrefs)
-        return None if key is None else self.hrefs.get(key)
+        return self.hrefs.get(self._key(band) or "")
+
+    def stored_as(self, band: str) -> Stored:
+        """Return what the item says of the numbers of a band, polarisation or classification."""
+        return self.stored.get(self._key(band) or "", Stored())
+
+    def _key(self, band: str) -> str | None:
+        return self.assets.get(band) or find_asset_key(band, self.hrefs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +160,11 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
             "footprint": _read_footprint(item["geometry"]),
             "hrefs": {key: _as_text(a["href"], "href") for key, a in item["assets"].items()},
             "assets": collection.assets,
+            "stored": {
+                key: said
+                for key, a in item["assets"].items()
+                if (said := read_stored(a)) != Stored()
+            },
         }
         if not isinstance(collection, OpticalCollection):
             return Scene(

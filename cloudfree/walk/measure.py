@@ -35,6 +35,7 @@ from cloudfree.pixels.remote import Fetcher
 from cloudfree.restoration.restore import PairModel, cut_windows
 from cloudfree.scenes.harmonisation import decide_offset
 from cloudfree.scenes.scene import Scene, Step
+from cloudfree.walk.plausible import check_optical, check_radar
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,9 @@ def _settle(scene: Scene, settings: RunSettings, contract: Contract, fetcher: Fe
             bands=bands, polarizations=(), threads=settings.engine.reader_threads,
         )  # fmt: skip
         samples.append(pixels.dn[0].reshape(len(bands), -1))
-        valid.append(valid_pixels(pixels.dn[0], pixels.classification[0]).ravel())
+        valid.append(
+            valid_pixels(pixels.dn[0], pixels.classification[0], carries_offset=False).ravel()
+        )
     offset = decide_offset(np.concatenate(samples, 1), np.concatenate(valid), scene.offset)
     logger.warning("offset of scene %s: %s DN (%s)", scene.id, offset.dn, offset.why)
     return replace(scene, offset=offset)
@@ -153,6 +156,8 @@ def measure_pair(
     )
     geoboxes = _sample_windows(optical, settings.grid.bands[0], contract, settings, fetcher)
     sample = [observe(step, geobox, settings, fetcher, clock)[0] for geobox in geoboxes]
+    check_optical(optical, sample, settings.grid.bands)
+    check_radar(radar, sample, settings.radiometry.floor_db)
     return learn_pair(sample, model, settings.grid.bands, settings.radiometry)
 
 

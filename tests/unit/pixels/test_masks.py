@@ -40,7 +40,7 @@ def test_with_a_classification_class_0_alone_is_nodata() -> None:
     dn[:, 0, 0] = 700
     classes = np.array([[0, 4, 4], [1, 9, 0]], np.uint8)
     expected = [[False, True, True], [True, True, False]]
-    np.testing.assert_array_equal(valid_pixels(dn, classes), expected)
+    np.testing.assert_array_equal(valid_pixels(dn, classes, carries_offset=False), expected)
 
 
 def test_without_one_a_pixel_is_valid_where_any_band_is_not_0() -> None:
@@ -48,7 +48,17 @@ def test_without_one_a_pixel_is_valid_where_any_band_is_not_0() -> None:
     dn[1, 0, 2] = 1
     dn[:, 1, 1] = 900
     expected = [[False, False, True], [False, True, False]]
-    np.testing.assert_array_equal(valid_pixels(dn, None), expected)
+    np.testing.assert_array_equal(valid_pixels(dn, None, carries_offset=False), expected)
+
+
+def test_where_numbers_carry_an_offset_a_0_in_one_band_is_no_data() -> None:
+    dn = np.full((2, 2, 3), 1400, np.uint16)
+    dn[1, 0, 2] = 0
+    classes = np.array([[4, 4, 4], [0, 4, 9]], np.uint8)
+    expected = [[True, True, False], [False, True, True]]
+    np.testing.assert_array_equal(valid_pixels(dn, classes, carries_offset=True), expected)
+    without = valid_pixels(dn, None, carries_offset=True)
+    np.testing.assert_array_equal(without, [[True, True, False], [True, True, True]])
 
 
 def test_every_class_has_its_code() -> None:
