@@ -33,6 +33,8 @@ class CatalogSettings:
     """How long a STAC API may take to answer."""
     max_cloud_percent: float = 100.0
     """Scenes with more cloud than this by their metadata are not considered."""
+    strict: bool = False
+    """Refuse a catalog that holds an item which cannot be used, instead of leaving that out."""
 
     def __post_init__(self) -> None:
         require(self.timeout_s > 0, f"timeout_s is {self.timeout_s}; give more than 0")

@@ -110,6 +110,16 @@ def read_asset(href: str, fetcher: Fetcher, look: Callable[[Any], T]) -> T:
     return seen
 
 
+def check_assets(scene: Scene, bands: tuple[str, ...], fetcher: Fetcher) -> None:
+    """Open the files of an optical scene's bands; ReadError names the first that is not there."""
+    for band in bands:
+        href = scene.href(band) or ""
+        try:
+            read_asset(href, fetcher, lambda source: source.count)
+        except ReadError as error:
+            raise type(error)(f"cannot read {band} of scene {scene.id} at {error}") from None
+
+
 def load(
     optical: Sequence[Scene],
     radar: Sequence[Scene],

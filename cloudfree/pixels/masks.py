@@ -73,11 +73,12 @@ def hidden_pixels(
 ) -> UInt8Array:
     """Return the final ``cloud`` codes (y, x) of one scene, from those of its classes or detector.
 
-    Specks are dropped, then ``drawn``, a user's mask, overrules what it knows, then cloud and
-    shadow grow. Not valid is clear: there is nothing to hide. A pixel's code depends on what lies
-    within reach_px.
+    Beyond where the scene is ``valid``, ``codes`` are those of its neighbours, clear where there
+    are none. Specks are dropped, then ``drawn``, a user's mask, overrules what it knows, then cloud
+    and shadow grow. Not valid is clear: there is nothing to hide. A pixel's code depends on what
+    lies within reach_px.
     """
-    codes = np.where(valid, codes, np.uint8(CLEAR))
+    codes = codes.copy()
     spots = (codes == CLOUDY) | (codes == SHADOW)
     codes[spots & ~drop_specks(spots, settings.min_area_m2 / resolution_m**2)] = CLEAR
     if drawn is not None:

@@ -108,7 +108,7 @@ def _hide(
     """Return the ``cloud`` codes (scene, y, x) of a step's optical scenes."""
     drawn = None if settings.masks.file is None else read_mask(settings.masks.file, geobox)
     resolution = abs(geobox.affine.a)
-    hidden = []
+    found = np.zeros(valid.shape, np.uint8)
     for index, scene in enumerate(step.optical):
         classes = pixels.classification[index]
         if classes is None or needs_detector(scene, settings.masks):
@@ -116,8 +116,17 @@ def _hide(
             codes = np.where(cloud, np.uint8(masks.CLOUDY), np.uint8(masks.CLEAR))
         else:
             codes = masks.read_classes(classes, settings.masks)
-        hidden.append(masks.hidden_pixels(codes, drawn, valid[index], settings.masks, resolution))
-    return np.stack(hidden)
+        found[index][valid[index]] = codes[valid[index]]
+    # cloud at the edge of a scene grows into the one that goes on there
+    first = np.take_along_axis(found, valid.argmax(axis=0)[None], axis=0)[0]
+    return np.stack(
+        [
+            masks.hidden_pixels(
+                np.where(here, codes, first), drawn, here, settings.masks, resolution
+            )
+            for codes, here in zip(found, valid, strict=True)
+        ]
+    )
 
 
 def _detect(

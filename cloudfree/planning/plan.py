@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cloudfree.core.config import CHECK_PX, RunSettings
 from cloudfree.core.contract import Channels
-from cloudfree.core.errors import BundleError, MaskError
+from cloudfree.core.errors import BundleError, MaskError, NoSceneError
 from cloudfree.core.types import Signer
 from cloudfree.geometry.aoi import Aoi, Area, read_aoi
 from cloudfree.geometry.grid import GridPlan, crs_of, halo_px, plan_grid, project_area
@@ -75,6 +75,8 @@ class Plan:
     """The model."""
     items: list[catalog.Item]
     """Everything that was found, with links."""
+    unusable: tuple[str, ...]
+    """Of each item that cannot be used, why."""
     steps: tuple[Step, ...]
     """What was chosen, earliest first."""
     grid: GridPlan
@@ -126,8 +128,8 @@ class Plan:
         }
 
     def warnings(self) -> list[str]:
-        """Return what the user should know: where scenes are not what the model learnt on."""
-        contract, said = self.bundle.contract, []
+        """Return what the user should know: what was left out, what the model did not learn on."""
+        contract, said = self.bundle.contract, [f"left out: {why}" for why in self.unusable]
         for word, wanted, scenes in (
             ("Sentinel-2 level", contract.levels, [s for step in self.steps for s in step.optical]),
             (
@@ -265,17 +267,23 @@ def make_plan(
             catalog=settings.catalog,
             scenes=settings.scenes,
         )
-    steps = select_scenes(
-        catalog.read_scenes(items, sources),
-        area=aoi.geometry,
-        reach=area,
-        period=period,
-        bands=settings.grid.bands,
-        channels=channels or contract,
-        sources=sources,
-        settings=settings.scenes,
-        passed_over=passed_over,
-    )
+    scenes, unusable = catalog.read_scenes(items, sources, settings.grid.bands)
+    try:
+        steps = select_scenes(
+            scenes,
+            area=aoi.geometry,
+            reach=area,
+            period=period,
+            bands=settings.grid.bands,
+            channels=channels or contract,
+            sources=sources,
+            settings=settings.scenes,
+            passed_over=passed_over,
+        )
+    except NoSceneError as error:
+        if not unusable:
+            raise
+        raise NoSceneError(f"{error}. Left out {len(unusable)}, first: {unusable[0]}") from None
     if settings.masks.file is not None and len(steps) > 1:
         raise MaskError(
             f"the mask {request.settings.masks.source} is of one overpass, and {request.date} "
@@ -290,6 +298,7 @@ def make_plan(
         aoi=aoi,
         bundle=bundle,
         items=items,
+        unusable=tuple(unusable),
         steps=tuple(steps),
         grid=grid,
         settings=settings,

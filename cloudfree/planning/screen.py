@@ -10,7 +10,7 @@ import logging
 import math
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from distributed import Client, Future
 from odc.geo.geobox import GeoBox
@@ -18,11 +18,12 @@ from odc.geo.geobox import GeoBox
 from cloudfree.cluster import Workers, run_all
 from cloudfree.core.bands import BANDS
 from cloudfree.core.config import RunSettings
-from cloudfree.core.errors import NoSceneError
+from cloudfree.core.errors import NoSceneError, ReadError, RequestError, UnreachableError
 from cloudfree.core.progress import Progress
 from cloudfree.core.timing import Stopwatch
 from cloudfree.core.types import BoolArray, Signer
 from cloudfree.geometry.grid import GridPlan, pixels_inside
+from cloudfree.pixels import cube
 from cloudfree.pixels.observe import observe
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Plan, Request, make_plan
@@ -39,11 +40,12 @@ _LONGEST_PX = 2048
 def screen(
     request: Request, plan: Plan, client: Client, progress: Progress
 ) -> tuple[Plan, list[dict[str, Any]], Counter[str]]:
-    """Return the plan without the datatakes that show less than ``min_seen``, these, and how often
-    servers were asked again.
+    """Return the plan without the datatakes that show less than ``min_seen`` or cannot be read,
+    these, and how often servers were asked again.
 
     An interval loses them; for a day the next best in reach is taken, but not under a mask file,
-    which is drawn for one datatake. Raises NoSceneError, in one line, where none is left.
+    which is drawn for one datatake. Raises a RequestError of one line where none is left, and for
+    what cannot be read where the catalog's settings are strict.
     """
     least = request.settings.scenes.min_seen
     left_out: list[dict[str, Any]] = []
@@ -51,13 +53,17 @@ def screen(
     retries: Counter[str] = Counter()
     while least > 0:
         unknown = [step for step in plan.steps if step.optical[0].id not in looked]
-        shares, asked_again = _look(unknown, plan, client, progress)
+        looks, asked_again = _look(unknown, plan, client, progress)
         retries.update(asked_again)
         poor = [
-            describe_left_out(step, share)
-            for step, share in zip(unknown, shares, strict=True)
-            if share < least
+            describe_left_out(step, look.share, look.unreadable)
+            for step, look in zip(unknown, looks, strict=True)
+            if look.share < least
         ]
+        for step in (step for step in poor if "unreadable" in step):
+            if request.settings.catalog.strict:
+                raise RequestError(_unreadable(step))
+            logger.warning("left out %s: %s", ", ".join(step["optical"]), step["unreadable"])
         if not poor:
             break
         left_out += poor
@@ -84,7 +90,13 @@ def passed_over(left_out: list[dict[str, Any]]) -> frozenset[str]:
     return frozenset(scene for step in left_out for scene in step["optical"])
 
 
+def _unreadable(step: dict[str, Any]) -> str:
+    return f"{step['unreadable']}. Mend the catalog or choose another date"
+
+
 def _nothing_left(request: Request, left_out: list[dict[str, Any]]) -> str:
+    if all("unreadable" in step for step in left_out):
+        return _unreadable(left_out[0])
     best = max(left_out, key=lambda step: float(step["seen_share"]))
     others = f" (others looked at: {len(left_out) - 1})" if len(left_out) > 1 else ""
     return (
@@ -97,32 +109,49 @@ def _nothing_left(request: Request, left_out: list[dict[str, Any]]) -> str:
 
 def _look(
     steps: list[Step], plan: Plan, client: Client, progress: Progress
-) -> tuple[list[float], Counter[str]]:
-    """Return the seen share of each step, and how often servers were asked again.
+) -> tuple[list[_Look], Counter[str]]:
+    """Return what was seen of each step, and how often servers were asked again.
 
     One Dask job a step.
     """
-    shares: dict[int, float] = {}
+    looks: dict[int, _Look] = {}
     retries: Counter[str] = Counter()
 
-    def submit(index: int, _: Workers) -> Future[tuple[float, dict[str, int]]]:
+    def submit(index: int, _: Workers) -> Future[tuple[_Look, dict[str, int]]]:
         grid, settings, signer = plan.grid, plan.settings, plan.signer
         return client.submit(_look_at, steps[index], grid, settings, signer, pure=False)
 
     with progress.track("look for cloud", len(steps), "datatakes") as advance, before_the_start():
-        for index, (share, asked_again) in run_all(client, range(len(steps)), submit):
-            shares[index] = share
+        for index, (one, asked_again) in run_all(client, range(len(steps)), submit):
+            looks[index] = one
             retries.update(asked_again)
-            logger.info("screen: %s shows %.1f %%", steps[index].optical[0].id, 100 * share)
+            logger.info("screen: %s shows %.1f %%", steps[index].optical[0].id, 100 * one.share)
             advance(1)
-    return [shares[index] for index in range(len(steps))], retries
+    return [looks[index] for index in range(len(steps))], retries
+
+
+class _Look(NamedTuple):
+    """What a look at a step found."""
+
+    share: float
+    """Of the area that it shows; 0 where it cannot be read."""
+    unreadable: str | None
+    """Why it cannot be read; None where it can."""
 
 
 def _look_at(
     step: Step, grid: GridPlan, settings: RunSettings, signer: Signer
-) -> tuple[float, dict[str, int]]:
+) -> tuple[_Look, dict[str, int]]:
+    """Look at a step; a server that does not answer for now ends the run all the same."""
     fetcher = Fetcher(settings.cube, signer)
-    return seen_share(step, grid, settings, fetcher), fetcher.retries
+    try:
+        for scene in step.optical:
+            cube.check_assets(scene, settings.grid.bands, fetcher)
+        return _Look(seen_share(step, grid, settings, fetcher), None), fetcher.retries
+    except UnreachableError:
+        raise
+    except ReadError as error:
+        return _Look(0.0, str(error)), fetcher.retries
 
 
 def seen_share(step: Step, grid: GridPlan, settings: RunSettings, fetcher: Fetcher) -> float:

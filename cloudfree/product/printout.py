@@ -95,11 +95,7 @@ def run_text(summary: dict[str, Any], storage: Storage, resumed: int) -> str:
     total = sum(seconds.values())
     lines = [
         *(f"{step['time'][:10]}  radar {_radar_text(step)}" for step in summary["steps"]),
-        *(
-            f"{step['time'][:10]}  left out: shows {step['seen_share']:.1%} of the area, less than "
-            "--min-seen"
-            for step in summary["left_out"]
-        ),
+        *(f"{step['time'][:10]}  left out: {_why_left_out(step)}" for step in summary["left_out"]),
         f"pixels   {pixels['seen']:,} seen ({pixels['seen'] / shown:.1%}), "
         f"{pixels['reconstructed']:,} reconstructed ({pixels['reconstructed'] / shown:.1%}), "
         f"{pixels['not_restored']:,} not restored",
@@ -123,6 +119,13 @@ def run_text(summary: dict[str, Any], storage: Storage, resumed: int) -> str:
 
 def _pictures(summary: dict[str, Any]) -> list[str]:
     return [name for name in summary["cogs"] if name.endswith("_reflectance.tif")]
+
+
+def _why_left_out(step: dict[str, Any]) -> str:
+    """Return why a step is not in the product."""
+    if "unreadable" in step:
+        return str(step["unreadable"])
+    return f"shows {step['seen_share']:.1%} of the area, less than --min-seen"
 
 
 def _check_text(check: dict[str, Any] | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -52,12 +53,15 @@ def describe_step(step: Step) -> dict[str, Any]:
     }
 
 
-def describe_left_out(step: Step, seen_share: float) -> dict[str, Any]:
-    """Return the facts of a step that showed too little of the area."""
+def describe_left_out(
+    step: Step, seen_share: float, unreadable: str | None = None
+) -> dict[str, Any]:
+    """Return the facts of a step that showed too little of the area, or could not be read."""
     return {
         "time": step.time.isoformat(),
         "optical": [scene.id for scene in step.optical],
         "seen_share": round(seen_share, 4),
+        **({} if unreadable is None else {"unreadable": unreadable}),
     }
 
 

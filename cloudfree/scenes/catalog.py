@@ -8,11 +8,12 @@ import logging
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 import pystac
 import requests
@@ -65,8 +66,9 @@ def search(
 ) -> list[Item]:
     """Return the optical and radar items over ``area`` within reach of the period, by id.
 
-    What comes back is checked again here: servers do not always filter as asked. Raises
-    CatalogError where one does not answer or is not STAC.
+    What comes back is checked again here: servers do not always filter as asked. Items that cannot
+    be used are among them, for ``read_scenes`` to name, unless the settings are strict. Raises
+    CatalogError where a catalog does not answer, is not STAC, or has none of the collections.
     """
     optical = dt.timedelta(days=0 if period.is_interval else scenes.optical_days)
     radar = optical + dt.timedelta(days=scenes.sar_days)
@@ -82,8 +84,10 @@ def search(
             first=period.first - reach,
             last=period.end + reach,
             most_cloud=most_cloud,
+            strict=catalog.strict,
         )
         items = _ask(address, query, catalog.timeout_s) if is_api(address) else _read_local(address)
+        _check_collections(address, items, sources)
         found |= {(item["collection"], item["id"]): item for item in items if query.wants(item)}
     logger.info("catalog.search: %d items", len(found))
     return [found[key] for key in sorted(found)]
@@ -103,13 +107,20 @@ class Query:
     """Last moment."""
     most_cloud: float
     """In percent, by the metadata of scenes that name it."""
+    strict: bool = False
+    """Raise CatalogError for an item of these collections that cannot be used."""
 
     def wants(self, item: Item) -> bool:
-        """Return whether an item is one that was asked for."""
+        """Return whether an item is one that was asked for, as far as it can be read."""
         collection = self.collections.get(str(item.get("collection")))
         if collection is None:
             return False
-        scene = read_scene(item, collection)
+        try:
+            scene = read_scene(item, collection)
+        except CatalogError:
+            if self.strict:
+                raise
+            return True
         return bool(
             self.first <= scene.time <= self.last
             and (scene.cloud_percent is None or scene.cloud_percent <= self.most_cloud)
@@ -122,11 +133,32 @@ def address_of(stac: str) -> str:
     return unsigned(stac) if is_api(stac) else str(Path(stac).resolve())
 
 
+def _check_collections(address: str, items: Sequence[Item], sources: Sources) -> None:
+    """Raise CatalogError where a file holds items, and none of a collection that is asked."""
+    wanted = [one.id for one in sources.optical.optical]
+    wanted += [one.id for one in sources.radar.radar]
+    held = Counter(str(item.get("collection") or "no collection") for item in items)
+    if is_api(address) or not held or set(held) & set(wanted):
+        return
+    found = ", ".join(f"{count} of {name}" for name, count in sorted(held.items()))
+    raise CatalogError(
+        f"{address} holds items {found}; wanted are those of {', '.join(wanted)}. Name these "
+        "collections in its items, or give --provider a TOML that names theirs"
+    )
+
+
 def _ask(address: str, query: Query, timeout_s: float) -> list[Item]:
     try:
+        answer = requests.get(address, timeout=timeout_s)
+        answer.raise_for_status()
+        document = answer.json()
+        if not _is_search(document):
+            return _read_document(document, address)
         client = Client.open(address, timeout=timeout_s)
-        known = {collection.id for collection in client.get_collections()}
-        asked = [name for name in query.collections if name in known]
+        asked = list(query.collections)
+        if any(link.rel == "data" for link in client.links):
+            known = {collection.id for collection in client.get_collections()}
+            asked = [name for name in asked if name in known]
         if not asked:
             raise CatalogError(
                 f"{address} has none of the collections {', '.join(query.collections)}; give "
@@ -144,9 +176,36 @@ def _ask(address: str, query: Query, timeout_s: float) -> list[Item]:
             query=limits or None,
             limit=_PAGE_ITEMS,
         )
-        return list(result.items_as_dicts())
+        return _read_pages(result.pages_as_dicts(), address)
     except _API_ERRORS as error:
         raise _no_answer(address, error) from None
+
+
+def _is_search(document: Any) -> bool:
+    """Return whether a document is the face of an API that searches, not a file on a server."""
+    links = document.get("links") if isinstance(document, dict) else None
+    return isinstance(links, list) and any(
+        isinstance(link, dict) and link.get("rel") == "search" for link in links
+    )
+
+
+def _read_pages(pages: Iterable[dict[str, Any]], address: str) -> list[Item]:
+    """Return the items of all pages; a page that comes again ends them with a warning."""
+    items: list[Item] = []
+    known: set[tuple[str, ...]] = set()
+    for page in pages:
+        features = page.get("features") or []
+        ids = tuple(str(item.get("id")) for item in features)
+        if ids in known:
+            logger.warning(
+                "the STAC API %s gives the same page again and again: took %d items",
+                unsigned(address),
+                len(items),
+            )
+            break
+        known.add(ids)
+        items += features
+    return items
 
 
 def greet(address: str, timeout_s: float) -> str:
@@ -179,49 +238,75 @@ def _read_local(address: str) -> list[Item]:
         ) from None
     except (ValueError, RecursionError) as error:
         raise CatalogError(f"the catalog {path} is not JSON: {error}") from None
+    return _read_document(document, str(path.resolve()))
+
+
+def _read_document(document: Any, address: str) -> list[Item]:
+    """Return every item of a catalog's document, with absolute links; it lies at ``address``."""
     kind = document.get("type") if isinstance(document, dict) else None
     if kind == "FeatureCollection":
         features = document.get("features")
         if not isinstance(features, list):
-            raise CatalogError(f"{path} has no list of features; give a STAC ItemCollection")
-        return [_with_links(item, path) for item in features]
+            raise CatalogError(f"{address} has no list of features; give a STAC ItemCollection")
+        return [_with_links(item, address) for item in features]
     if kind == "Feature":
-        return [_with_links(document, path)]
+        return [_with_links(document, address)]
     if kind in ("Catalog", "Collection"):
         try:
-            root = pystac.Catalog.from_file(str(path.resolve()))
+            root = pystac.Catalog.from_file(address)
             found = list(root.get_items(recursive=True))
             for item in found:
                 item.make_asset_hrefs_absolute()
             return [item.to_dict() for item in found]
         except (OSError, *_NOT_STAC) as error:
-            raise CatalogError(f"the catalog {path} cannot be read: {error}") from None
+            raise CatalogError(f"the catalog {address} cannot be read: {error}") from None
     raise CatalogError(
-        f"{path} is neither a STAC ItemCollection nor a catalog; give one or an API's address"
+        f"{address} is neither a STAC ItemCollection nor a catalog; give one or an API's address"
     )
 
 
-def _with_links(item: Any, path: Path) -> Item:
-    """Return an item whose relative links are resolved against its file."""
-    try:
-        root = path.resolve()
-        assets = {
-            key: {**asset, "href": _absolute(asset["href"], root)}
-            for key, asset in item["assets"].items()
-        }
-        return {**item, "assets": assets}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise CatalogError(f"{path} holds an item without assets; mend the catalog") from None
+def _with_links(item: Any, address: str) -> Item:
+    """Return an item whose relative links are resolved against its document's address.
+
+    What is wrong with it is left for ``read_scene`` to say; CatalogError where it is no object.
+    """
+    if not isinstance(item, dict):
+        raise CatalogError(f"{address} holds {str(item)[:40]} among its items; mend the catalog")
+    assets = item.get("assets")
+    if not isinstance(assets, dict):
+        return item
+    resolved = {
+        key: {**asset, "href": _absolute(asset["href"], address)} if _has_link(asset) else asset
+        for key, asset in assets.items()
+    }
+    return {**item, "assets": resolved}
 
 
-def _absolute(href: str, file: Path) -> str:
+def _has_link(asset: Any) -> bool:
+    return isinstance(asset, dict) and isinstance(asset.get("href"), str)
+
+
+def _absolute(href: str, address: str) -> str:
     if urlsplit(href).scheme or Path(href).is_absolute():
         return href
-    return os.path.normpath(file.parent / href)
+    if is_api(address):
+        return urljoin(address, href)
+    return os.path.normpath(Path(address).parent / href)
 
 
-def read_scenes(items: Iterable[Item], sources: Sources) -> list[Scene]:
-    """Return the scenes of items of the collections that can be used; say which cannot."""
+class Readable(NamedTuple):
+    """What can be used of a catalog's items."""
+
+    scenes: list[Scene]
+    left_out: list[str]
+    """Of each other item of the wanted collections, why it cannot be used."""
+
+
+def read_scenes(items: Iterable[Item], sources: Sources, bands: Sequence[str] = ()) -> Readable:
+    """Return the scenes of items of the collections that can be used, and which cannot.
+
+    Optical scenes that lack one of ``bands`` cannot, as long as others have them all.
+    """
     items, collections = list(items), sources.collections
     for refused in (one for one in sources.radar.radar if not one.terrain_corrected):
         count = sum(item["collection"] == refused.id for item in items)
@@ -232,8 +317,26 @@ def read_scenes(items: Iterable[Item], sources: Sources) -> list[Scene]:
                 count,
                 refused.id,
             )
-    return [
-        read_scene(item, collections[item["collection"]])
-        for item in items
-        if item["collection"] in collections
+    scenes: list[Scene] = []
+    left_out: list[str] = []
+    for item in items:
+        if item["collection"] not in collections:
+            continue
+        try:
+            scenes.append(read_scene(item, collections[item["collection"]]))
+        except CatalogError as error:
+            left_out.append(str(error).removesuffix("; mend the catalog"))
+    optical = {collection.id for collection in sources.optical.optical}
+    poor = {
+        scene.id: [band for band in bands if scene.href(band) is None]
+        for scene in scenes
+        if scene.collection in optical
+    }
+    if all(poor.values()):  # the choice of scenes says what they have instead
+        return Readable(scenes, left_out)
+    left_out += [
+        f"scene {scene} has no asset for {', '.join(missing)}"
+        for scene, missing in poor.items()
+        if missing
     ]
+    return Readable([scene for scene in scenes if not poor.get(scene.id)], left_out)

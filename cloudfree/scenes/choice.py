@@ -18,7 +18,11 @@ from cloudfree.scenes.scene import Period, RatedPass, Scene, Step
 _OVERPASS = dt.timedelta(minutes=15)
 """Scenes of one platform closer than this in time belong to one overpass."""
 _DAY = dt.timedelta(days=1)
-_SAME_MOMENT = dt.timedelta(seconds=1)
+_SAME_MOMENT = dt.timedelta(seconds=15)
+"""Items name the start, the middle or the tile's own moment of an acquisition."""
+_SAME_GROUND = 0.8
+"""Footprints of one tile of one acquisition share at least this much of what they cover together;
+parts of a tile that two stations received share little."""
 _COVERAGE_SHARE = 0.9
 """The first radar pass covers at least this share of what the best one covers."""
 _WORTH_SHARE = 0.01
@@ -89,7 +93,8 @@ def select_scenes(
 def _drop_twins(scenes: list[Scene]) -> list[Scene]:
     """Return scenes without those that were processed anew: the newest baseline is kept.
 
-    Twins are of one collection, platform, moment and tile, or footprint where no tile is named.
+    Twins are of one collection, platform, moment and tile, where both name it, and of about one
+    footprint.
     """
     kept: list[Scene] = []
     for scene in sorted(scenes, key=lambda s: (s.baseline, s.id), reverse=True):
@@ -104,9 +109,10 @@ def _is_twin(one: Scene, other: Scene) -> bool:
         other.platform,
     ):
         return False
-    if one.tile and other.tile:
-        return one.tile == other.tile
-    return bool(one.footprint.equals(other.footprint))
+    if one.tile and other.tile and one.tile != other.tile:
+        return False
+    shared = one.footprint.intersection(other.footprint).area
+    return bool(shared >= _SAME_GROUND * one.footprint.union(other.footprint).area)
 
 
 def _overpasses(scenes: list[Scene]) -> list[tuple[Scene, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,9 @@ from cloudfree.scenes.stored import Stored, read_stored
 
 _DAY = dt.timedelta(days=1)
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
+_TILES = ("grid:code", "s2:mgrs_tile", "s2:tile_id")
+"""Properties that name the MGRS tile, whichever the collection's table has."""
+_MGRS = re.compile(r"(?<![A-Z0-9])T?(\d{1,2})([C-X][A-Z]{2})(?![A-Z0-9])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,14 +155,18 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
     try:
         properties = item["properties"]
         moment = properties.get("datetime") or properties["start_datetime"]
-        time = dt.datetime.fromisoformat(moment)
+        time = dt.datetime.fromisoformat(moment.upper())  # some write a lower-case z
         common = {
             "id": _as_text(item["id"], "id"),
             "collection": collection.id,
             "time": time.astimezone(dt.UTC) if time.tzinfo else time.replace(tzinfo=dt.UTC),
             "platform": str(properties.get("platform", "")).lower(),
             "footprint": _read_footprint(item["geometry"]),
-            "hrefs": {key: _as_text(a["href"], "href") for key, a in item["assets"].items()},
+            "hrefs": {
+                key: asset["href"]
+                for key, asset in item["assets"].items()
+                if isinstance(asset.get("href"), str)
+            },
             "assets": collection.assets,
             "stored": {
                 key: said
@@ -181,18 +189,36 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
         return Scene(
             **common,
             datatake=str(properties.get(collection.datatake, "")),
-            tile=str(properties.get(collection.tile, "")),
+            tile=_read_tile(properties, collection),
             orbit_state="",
             baseline=str(properties.get(collection.baseline, "")),
             kind=collection.level,
             offset=find_offset(collection, properties, item["assets"]),
-            cloud_percent=None if cloud is None else float(cloud),
+            cloud_percent=_as_percent(cloud),
         )
     except (KeyError, TypeError, ValueError, AttributeError, ShapelyError) as error:
         name = item.get("id", "without id") if isinstance(item, Mapping) else "without id"
         raise CatalogError(
             f"STAC item {name} cannot be used: {type(error).__name__} {error}; mend the catalog"
         ) from None
+
+
+def _read_tile(properties: Mapping[str, Any], collection: OpticalCollection) -> str:
+    """Return the MGRS tile, such as ``32TMT``, by whatever name it has; empty where it has none."""
+    for name in (collection.tile, *_TILES):
+        found = _MGRS.search(str(properties.get(name) or ""))
+        if found:
+            return f"{int(found[1]):02d}{found[2]}"
+    return ""
+
+
+def _as_percent(value: Any) -> float | None:
+    """Return a share in percent; None where there is none, or text such as ``n/a``."""
+    try:
+        percent = float(value)
+    except (TypeError, ValueError):
+        return None
+    return percent if 0 <= percent <= 100 else None
 
 
 def _as_text(value: Any, name: str) -> str:

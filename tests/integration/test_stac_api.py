@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import subprocess
@@ -88,6 +89,51 @@ def test_a_collection_the_server_lacks_is_named(
             catalog=CatalogSettings(),
             scenes=SceneSettings(),
         )
+
+
+@pytest.fixture
+def web_server(scenes: SyntheticScenes) -> Iterator[str]:
+    """The address of a plain web server over the folder of the synthetic scenes."""
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        command,
+        cwd=scenes.items.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().split("port ")[1].split()[0]
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def test_a_file_on_a_web_server_is_read_as_a_file(web_server: str, scenes: SyntheticScenes) -> None:
+    def ask(name: str) -> list[catalog.Item]:
+        return catalog.search(
+            find_sources(CatalogSettings(), f"{web_server}/{name}"),
+            area=read_aoi(scenes.aoi).geometry,
+            period=parse_period(scenes.date),
+            catalog=CatalogSettings(),
+            scenes=SceneSettings(),
+        )
+
+    items = ask("items.json")
+    assert {item["collection"] for item in items} == {"sentinel-1-rtc", "sentinel-2-l2a"}
+    hrefs = [asset["href"] for item in items for asset in item["assets"].values()]
+    assert f"{web_server}/B04.tif" in hrefs
+    with pytest.raises(CatalogError, match="does not answer as one: 404"):
+        ask("elsewhere.json")
+
+
+def test_a_page_that_leads_to_itself_ends_the_search(caplog: pytest.LogCaptureFixture) -> None:
+    pages = [{"features": [{"id": "a"}, {"id": "b"}]}, {"features": [{"id": "c"}]}]
+    endless = itertools.chain(pages, itertools.repeat(pages[1]))
+    items = catalog._read_pages(endless, "http://here?sig=secret")
+    assert [item["id"] for item in items] == ["a", "b", "c"]
+    assert "http://here gives the same page again" in caplog.text
 
 
 def test_api_and_file_give_the_same_product(

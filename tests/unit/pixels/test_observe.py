@@ -109,10 +109,11 @@ def test_seen_in_any_tile_goes_before_cloudy_in_the_first(tmp_path: Path) -> Non
     seen, cloud = look((first, second), ())
     helped = np.zeros((HEIGHT, WIDTH), bool)
     helped[8:12, 9:16] = helped[7:13, 10:16] = True
+    helped[8:12, 15] = False  # the first's cloud goes on where the second ends, and grows into it
     np.testing.assert_array_equal(seen.optical_scene, np.where(helped, 2, 1))
     np.testing.assert_array_equal(seen.reflectance, np.where(helped, OTHER - 1000, DN))
     left = np.zeros_like(helped)
-    left[8:12, 16:20] = True
+    left[8:12, 15:20] = True
     np.testing.assert_array_equal(cloud == CLOUDY, left)
     assert (cloud[helped] == CLEAR).all()
     np.testing.assert_array_equal(seen.masks.made, cloud != CLEAR)

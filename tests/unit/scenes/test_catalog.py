@@ -50,12 +50,15 @@ def write(folder: Path, *items: dict[str, Any]) -> Path:
     return path
 
 
-def ask(path: Path | str, date: str = "2024-06-15", **scenes: Any) -> list[dict[str, Any]]:
+def ask(
+    path: Path | str, date: str = "2024-06-15", *, strict: bool = False, **scenes: Any
+) -> list[dict[str, Any]]:
+    catalog = CatalogSettings(strict=strict)
     return search(
-        find_sources(CatalogSettings(), str(path)),
+        find_sources(catalog, str(path)),
         area=AREA,
         period=parse_period(date),
-        catalog=CatalogSettings(),
+        catalog=catalog,
         scenes=SceneSettings(**scenes),
     )
 
@@ -149,7 +152,7 @@ def test_a_static_catalog_is_walked_to_its_items(tmp_path: Path, folder: str) ->
     assert found["id"] == "near"
     expected = tmp_path / folder / "sentinel-2-l2a" / "near" / "B04.tif"
     assert found["assets"]["B04"]["href"] == str(expected)
-    (scene,) = read_scenes([found], find_sources(CatalogSettings(), "items.json"))
+    (scene,) = read_scenes([found], find_sources(CatalogSettings(), "items.json")).scenes
     assert scene.href("B04") == str(expected)
 
 
@@ -171,12 +174,8 @@ WITHOUT_ASSETS = {key: value for key, value in item("a").items() if key != "asse
     [
         [],
         {"type": "Polygon", "coordinates": []},
-        {"type": "FeatureCollection", "features": [WITHOUT_ASSETS]},
-        {"type": "FeatureCollection", "features": [{**item("a"), "assets": {"B04": {}}}]},
         {"type": "FeatureCollection", "features": [7]},
         {"type": "FeatureCollection", "features": None},
-        {"type": "FeatureCollection", "features": [{**item("a"), "properties": {}}]},
-        WITHOUT_ASSETS,
     ],
 )
 def test_what_is_no_catalog_is_refused_in_one_line(tmp_path: Path, document: Any) -> None:
@@ -212,12 +211,55 @@ def test_a_widened_area_is_wider_by_at_least_the_asked_metres(latitude: float) -
     assert grown.contains(area)
 
 
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({**WITHOUT_ASSETS, "id": "bad"}, "'assets'"),
+        ({**item("bad"), "geometry": None}, "STAC item bad cannot be used"),
+        ({**item("bad"), "properties": {}}, "'start_datetime'"),
+        ({**item("bad"), "assets": {"B04": 7}}, "STAC item bad cannot be used"),
+    ],
+)
+def test_one_item_that_cannot_be_used_is_left_out_and_named(
+    tmp_path: Path, broken: dict[str, Any], why: str
+) -> None:
+    path = write(tmp_path, item("good"), broken)
+    sources = find_sources(CatalogSettings(), str(path))
+    scenes, left_out = read_scenes(ask(path), sources)
+    assert [scene.id for scene in scenes] == ["good"]
+    assert len(left_out) == 1
+    assert why in left_out[0]
+    with pytest.raises(CatalogError, match="cannot be used"):
+        ask(path, strict=True)
+
+
+def test_a_scene_without_a_band_is_left_out_where_others_have_it(tmp_path: Path) -> None:
+    lacking = item("lacking")
+    del lacking["assets"]["B04"]
+    path = write(tmp_path, item("good"), lacking)
+    sources = find_sources(CatalogSettings(), str(path))
+    readable = read_scenes(ask(path), sources, ("B04",))
+    assert [scene.id for scene in readable.scenes] == ["good"]
+    assert readable.left_out == ["scene lacking has no asset for B04"]
+    # where none has it, the choice of scenes says what they have instead
+    alone = read_scenes([lacking], sources, ("B04",))
+    assert [scene.id for scene in alone.scenes] == ["lacking"]
+
+
+def test_collections_that_are_not_wanted_are_named(tmp_path: Path) -> None:
+    nameless = item("a")
+    del nameless["collection"]
+    path = write(tmp_path, nameless, item("b", collection="landsat-c2-l2"))
+    with pytest.raises(CatalogError, match="1 of landsat-c2-l2, 1 of no collection; wanted are"):
+        ask(path)
+
+
 def test_radar_without_terrain_correction_is_left_out_with_the_reason(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write(tmp_path, item("o"), item("g", collection="sentinel-1-grd"))
     found = ask(path)
     assert names(found) == ["g", "o"]
-    scenes = read_scenes(found, find_sources(CatalogSettings(), str(path)))
+    scenes, _ = read_scenes(found, find_sources(CatalogSettings(), str(path)))
     assert [scene.id for scene in scenes] == ["o"]
     assert "left out 1 items of sentinel-1-grd: it is not corrected for terrain" in caplog.text
