@@ -98,7 +98,7 @@ def test_inside_of_kubernetes_the_service_is_named(
         ("no-operator", 2, r"no pod .* within [2-9] s.*Dask operator runs"),
         ("no-image", 600, r"-default-worker-\d+ cannot start: ImagePullBackOff \(Back-off pulling"),
         ("crash", 600, r"-scheduler-0 cannot start: CrashLoopBackOff .*kubectl logs"),
-        ("full", 3, r"after 3 s \(patience_s\): .*-default;.*Unschedulable \(0/3 nodes are"),
+        ("full", 3, r"after 3 s \(patience_s\): .*-default[^;]*;.*Unschedulable \(0/3 nodes are"),
         ("no-secret", 3, r'CreateContainerConfigError \(secret "cloudfree-tls" not found\)'),
     ],
 )
