@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, find_objects, label
+from scipy.ndimage import binary_opening, distance_transform_edt, find_objects, label
 
 from cloudfree.core.config import MaskSettings
-from cloudfree.core.types import BoolArray, UInt8Array, UInt16Array
+from cloudfree.core.types import BoolArray, Float32Array, UInt8Array, UInt16Array
 
 CLEAR, CLOUDY, SHADOW, DILATED, DEFECTIVE = 0, 1, 2, 3, 4
 """Codes of the product's ``cloud`` layer."""
+
+EMPTY_REACH_PX = 2
+"""How far from a pixel ``drop_empty`` looks."""
 
 DRAWN_SEEN, DRAWN_HIDDEN, DRAWN_UNKNOWN = 0, 1, 255
 """What a user's mask says of a pixel."""
@@ -33,6 +36,22 @@ def valid_pixels(
         return valid & has_data.all(axis=0) if carries_offset else valid
     valid = has_data.all(axis=0) if carries_offset else has_data.any(axis=0)
     return valid
+
+
+def drop_empty(power: Float32Array) -> Float32Array:
+    """Return backscatter (channel, y, x) without areas of 0 in every channel: they become NaN.
+
+    Files of some years write 0 where the swath ends and name no nodata. Single zeros, as over calm
+    water once noise is taken off, stay: an area is what a square of 3 px fits into, what is NaN
+    already counted in. A pixel's answer depends on those within ``EMPTY_REACH_PX``.
+    """
+    empty = ((power == 0) | np.isnan(power)).all(axis=0)
+    if not (empty & (power[0] == 0)).any():
+        return power
+    around = np.pad(empty, EMPTY_REACH_PX, mode="edge")
+    areas = binary_opening(around, np.ones((3, 3), bool))
+    inside = areas[EMPTY_REACH_PX:-EMPTY_REACH_PX, EMPTY_REACH_PX:-EMPTY_REACH_PX]
+    return np.where(inside, np.float32(np.nan), power)
 
 
 def read_classes(classification: UInt8Array, settings: MaskSettings) -> UInt8Array:

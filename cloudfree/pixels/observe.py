@@ -64,7 +64,7 @@ def observe(
         codes = _hide(step, pixels, valid, geobox, settings, fetcher, reduced=reduced)
         seen = valid & (codes == masks.CLEAR)
         optical_scene = masks.choose_scene(seen, valid)
-        powers = [radiometry.drop_empty(power) for power in pixels.power]
+        powers = [masks.drop_empty(power) for power in pixels.power]
         known = np.array([radiometry.known_pixels(power) for power in powers], bool)
         if len(known) > 0:
             radar_scene = masks.choose_scene(known, known)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_opening
 
 from cloudfree.core.bands import WHITE
 from cloudfree.core.config import RadiometrySettings
@@ -20,8 +19,6 @@ _DEFAULT_LIMITS_DN = (1.0, float(WHITE))
 _DEFAULT_DECIBEL = (-12.0, 4.0)
 """Mean and standard deviation of backscatter where too little is known to measure them."""
 _FEWEST_PIXELS = 1000
-EMPTY_REACH_PX = 2
-"""How far from a pixel ``drop_empty`` looks."""
 _RADAR_SPREAD = 2.5
 """SEN1-2 stretches backscatter to about this many standard deviations."""
 
@@ -70,22 +67,6 @@ def to_decibel(power: Float32Array, floor_db: float) -> Float32Array:
     """
     floor = np.float32(10 ** (floor_db / 10))
     return (10 * np.log10(np.maximum(power, floor))).astype(np.float32)
-
-
-def drop_empty(power: Float32Array) -> Float32Array:
-    """Return backscatter (channel, y, x) without areas of 0 in every channel: they become NaN.
-
-    Files of some years write 0 where the swath ends and name no nodata. Single zeros, as over calm
-    water once noise is taken off, stay: an area is what a square of 3 px fits into, what is NaN
-    already counted in. A pixel's answer depends on those within ``EMPTY_REACH_PX``.
-    """
-    empty = ((power == 0) | np.isnan(power)).all(axis=0)
-    if not (empty & (power[0] == 0)).any():
-        return power
-    around = np.pad(empty, EMPTY_REACH_PX, mode="edge")
-    areas = binary_opening(around, np.ones((3, 3), bool))
-    inside = areas[EMPTY_REACH_PX:-EMPTY_REACH_PX, EMPTY_REACH_PX:-EMPTY_REACH_PX]
-    return np.where(inside, np.float32(np.nan), power)
 
 
 def known_pixels(radar: Float32Array) -> BoolArray:

@@ -21,8 +21,7 @@ from cloudfree.geometry.grid import GridPlan, crs_of, halo_px, plan_grid, projec
 from cloudfree.geometry.windows import Lattice
 from cloudfree.pixels.detectors import choose_detector, describe_mask, needs_detector
 from cloudfree.pixels.mask_file import check_mask
-from cloudfree.pixels.masks import reach_px
-from cloudfree.pixels.radiometry import EMPTY_REACH_PX
+from cloudfree.pixels.masks import EMPTY_REACH_PX, reach_px
 from cloudfree.product.layers import Layer, choose_layers
 from cloudfree.product.printout import plan_text
 from cloudfree.product.provenance import describe_step

@@ -100,7 +100,7 @@ def _nothing_left(request: Request, left_out: list[dict[str, Any]]) -> str:
     best = max(left_out, key=lambda step: float(step["seen_share"]))
     others = f" (others looked at: {len(left_out) - 1})" if len(left_out) > 1 else ""
     return (
-        f"{', '.join(best['optical'])} shows {best['seen_share']:.1%} of the area, less than "
+        f"{', '.join(best['optical'])} shows {best['seen_share']:.2%} of the area, less than "
         f"--min-seen {request.settings.scenes.min_seen:g}{others}, and no further datatake with "
         f"radar is in reach of {request.date}. Lower --min-seen (0 takes any), or choose another "
         "date or a wider --optical-days"

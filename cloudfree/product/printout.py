@@ -125,7 +125,7 @@ def _why_left_out(step: dict[str, Any]) -> str:
     """Return why a step is not in the product."""
     if "unreadable" in step:
         return str(step["unreadable"])
-    return f"shows {step['seen_share']:.1%} of the area, less than --min-seen"
+    return f"shows {step['seen_share']:.2%} of the area, less than --min-seen"
 
 
 def _check_text(check: dict[str, Any] | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
@@ -60,7 +61,7 @@ def describe_left_out(
     return {
         "time": step.time.isoformat(),
         "optical": [scene.id for scene in step.optical],
-        "seen_share": round(seen_share, 4),
+        "seen_share": math.floor(seen_share * 1e4) / 1e4,  # never rounded up to what was asked
         **({} if unreadable is None else {"unreadable": unreadable}),
     }
 

@@ -40,7 +40,7 @@ from cloudfree.storage.outputs import Storage
 
 _INNER_PX = 256
 CUBE = "cube.zarr"
-_TIME_ENCODING = {"units": "seconds since 1970-01-01", "calendar": "standard", "dtype": "int64"}
+_TIME_ENCODING = {"calendar": "standard", "dtype": "int64"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,9 @@ def _write_template(
     times = np.array([s.time.replace(tzinfo=None) for s in steps], "datetime64[ns]")
     levels = {scene.kind for step in steps for scene in step.optical}
     variables: dict[str, Any] = {}
-    encoding: dict[str, dict[str, Any]] = {"time": _TIME_ENCODING}
+    unit = "microseconds" if any(step.time.microsecond for step in steps) else "seconds"
+    time = {"units": f"{unit} since 1970-01-01", **_TIME_ENCODING}
+    encoding: dict[str, dict[str, Any]] = {"time": time}
     for layer in layers:
         banded, side = ((len(bands),) if layer.has_bands else ()), plan.chunk_px
         shard = (1, *banded, side, side)

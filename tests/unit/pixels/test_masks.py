@@ -12,9 +12,11 @@ from cloudfree.pixels.masks import (
     DRAWN_HIDDEN,
     DRAWN_SEEN,
     DRAWN_UNKNOWN,
+    EMPTY_REACH_PX,
     SHADOW,
     choose_scene,
     dilate,
+    drop_empty,
     drop_specks,
     hidden_pixels,
     reach_px,
@@ -180,3 +182,42 @@ def test_scenes_beyond_255_keep_their_number() -> None:
     valid = np.zeros((count, 1, 2), bool)
     valid[-1, 0, 1] = True
     np.testing.assert_array_equal(choose_scene(valid, valid), [[0, count]])
+
+
+def make_power(shape: tuple[int, int] = (40, 56)) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    return rng.gamma(4, 0.02, (2, *shape)).astype(np.float32)
+
+
+def test_areas_of_zero_are_no_radar_and_single_zeros_are() -> None:
+    power = make_power()
+    power[:, :, :20] = 0  # a swath's end that nobody marks
+    power[:, 10, 30] = power[:, 20:22, 40:42] = 0  # calm water, noise taken off
+    power[1, 25:35, 30:50] = 0  # in one channel alone
+    dropped = drop_empty(power)
+    expected = np.zeros((40, 56), bool)
+    expected[:, :20] = True
+    np.testing.assert_array_equal(np.isnan(dropped), np.broadcast_to(expected, power.shape))
+    np.testing.assert_array_equal(dropped[:, ~expected], power[:, ~expected])
+
+
+def test_a_thin_line_of_zero_along_the_end_of_a_swath_is_no_radar() -> None:
+    power = make_power()
+    power[:, :, :10] = np.nan
+    power[:, :, 10] = 0
+    assert np.isnan(drop_empty(power)[:, :, 10]).all()
+    assert not np.isnan(drop_empty(power)[:, :, 11]).any()
+
+
+def test_what_is_no_radar_does_not_depend_on_the_cut() -> None:
+    power = make_power()
+    rng = np.random.default_rng(8)
+    holes = rng.random((40, 56)) < 0.05
+    power[:, np.kron(rng.random((10, 14)) < 0.2, np.ones((4, 4), bool)) | holes] = 0
+    whole = drop_empty(power)
+    reach = EMPTY_REACH_PX
+    for top, left, height, width in ((0, 0, 17, 23), (9, 13, 20, 31), (22, 30, 18, 26)):
+        part = drop_empty(power[:, top : top + height, left : left + width])
+        inner = np.s_[:, reach : height - reach, reach : width - reach]
+        cut = whole[:, top : top + height, left : left + width]
+        np.testing.assert_array_equal(part[inner], cut[inner])

@@ -5,10 +5,8 @@ import pytest
 
 from cloudfree.core.config import RadiometrySettings
 from cloudfree.pixels.radiometry import (
-    EMPTY_REACH_PX,
     OpticalStatistics,
     RadarStatistics,
-    drop_empty,
     from_picture,
     harmonise,
     measure_optical,
@@ -129,42 +127,3 @@ def test_radar_is_standardised_and_missing_is_filled() -> None:
     radar = RadarStatistics(mean_db=(-11.0, -18.0), std_db=(2.0, 3.2), pixels=5000)
     expected = [[[0, 1, -1, 1, -0.5]], [[0.5, 1, -1, -0.5, 0]]]
     np.testing.assert_allclose(standardise(decibel, radar, -0.5), expected, atol=1e-6)
-
-
-def make_power(shape: tuple[int, int] = (40, 56)) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    return rng.gamma(4, 0.02, (2, *shape)).astype(np.float32)
-
-
-def test_areas_of_zero_are_no_radar_and_single_zeros_are() -> None:
-    power = make_power()
-    power[:, :, :20] = 0  # a swath's end that nobody marks
-    power[:, 10, 30] = power[:, 20:22, 40:42] = 0  # calm water, noise taken off
-    power[1, 25:35, 30:50] = 0  # in one channel alone
-    dropped = drop_empty(power)
-    expected = np.zeros((40, 56), bool)
-    expected[:, :20] = True
-    np.testing.assert_array_equal(np.isnan(dropped), np.broadcast_to(expected, power.shape))
-    np.testing.assert_array_equal(dropped[:, ~expected], power[:, ~expected])
-
-
-def test_a_thin_line_of_zero_along_the_end_of_a_swath_is_no_radar() -> None:
-    power = make_power()
-    power[:, :, :10] = np.nan
-    power[:, :, 10] = 0
-    assert np.isnan(drop_empty(power)[:, :, 10]).all()
-    assert not np.isnan(drop_empty(power)[:, :, 11]).any()
-
-
-def test_what_is_no_radar_does_not_depend_on_the_cut() -> None:
-    power = make_power()
-    rng = np.random.default_rng(8)
-    holes = rng.random((40, 56)) < 0.05
-    power[:, np.kron(rng.random((10, 14)) < 0.2, np.ones((4, 4), bool)) | holes] = 0
-    whole = drop_empty(power)
-    reach = EMPTY_REACH_PX
-    for top, left, height, width in ((0, 0, 17, 23), (9, 13, 20, 31), (22, 30, 18, 26)):
-        part = drop_empty(power[:, top : top + height, left : left + width])
-        inner = np.s_[:, reach : height - reach, reach : width - reach]
-        cut = whole[:, top : top + height, left : left + width]
-        np.testing.assert_array_equal(part[inner], cut[inner])

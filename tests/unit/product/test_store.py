@@ -1,6 +1,7 @@
 """The product on disk: one shard a chunk, read by others without help."""
 
 import asyncio
+import datetime as dt
 import shutil
 import threading
 import warnings
@@ -96,6 +97,18 @@ def test_it_opens_without_an_option_or_a_warning(cube: Path, plan: GridPlan) -> 
             assert small.rio.crs.to_epsg() == 32611
         groups = xr.open_groups(cube, engine="zarr")
         assert set(groups) == {"/", "/ovr_2x", "/ovr_4x"}
+
+
+def test_moments_between_seconds_are_kept_without_a_warning(
+    tmp_path: Path, storage: Storage, plan: GridPlan
+) -> None:
+    moment = dt.datetime(2024, 6, 15, 10, 20, 31, 24_000, dt.UTC)
+    step = replace(make_step(15), time=moment)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        create_cube(storage, plan, (step,), BANDS, {"title": "a product"})
+    with xr.open_zarr(tmp_path / "cube.zarr") as product:
+        assert product.time.values[0] == np.datetime64("2024-06-15T10:20:31.024")
 
 
 def test_it_says_in_the_words_of_cf_what_its_numbers_mean(tmp_path: Path, plan: GridPlan) -> None:
