@@ -136,7 +136,11 @@ def _ask(link: str, offset: int, size: int, settings: CubeSettings) -> Part | Fa
         kind = kind_of_error(error)
         return Failure(kind=kind, reason=f"the answer is {kind} ({type(error).__name__})")
     if status == requests.codes.ok:
-        return Failure(kind=Kind.REFUSED, reason="the server does not serve ranges")
+        is_page = headers.get("Content-Type", "").startswith("text/html")
+        page = "the server answers a web page instead of the file, such as one to sign in"
+        return Failure(
+            kind=Kind.REFUSED, reason=page if is_page else "the server does not serve ranges"
+        )
     if status != requests.codes.partial_content:
         return Failure(
             kind=kind_of_status(status),

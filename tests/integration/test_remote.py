@@ -136,6 +136,14 @@ def test_a_file_that_is_no_raster_is_named_without_its_signature(tmp_path: Path)
     assert "secret" not in str(caught.value)
 
 
+def test_a_page_to_sign_in_is_told_from_a_server_without_ranges() -> None:
+    with (
+        serve(lambda number: [sys.executable, "-c", WITHOUT_RANGES, str(number)]) as address,
+        pytest.raises(ReadError, match="a web page instead of the file, such as one to sign in"),
+    ):
+        read(f"{address}/")  # its list of files
+
+
 def test_a_server_without_ranges_is_told_at_once(scenes: SyntheticScenes) -> None:
     with (
         serve(lambda number: [sys.executable, "-c", WITHOUT_RANGES, str(number)]) as address,
