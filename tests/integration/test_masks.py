@@ -318,4 +318,4 @@ def test_a_mask_file_is_of_one_overpass(
     far = ("--optical-days", "40", "--mask", tmp_path / "own.geojson")
     code, _, complaint = cloudfree(*day, *far)
     assert code == 2
-    assert "finland-2019-10-s2 shows 0.0%" in complaint
+    assert "finland-2019-10-s2 shows 0.00%" in complaint

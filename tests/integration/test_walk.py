@@ -74,7 +74,7 @@ def test_a_dark_valid_pixel_stays_valid(scenes: SyntheticScenes, tmp_path: Path)
     for band in BANDS:
         with rasterio.open(folder / f"{band}.tif") as file:
             pixels, profile = file.read(1), file.profile
-        pixels[rows[pick], cols[pick]] = 0 if band == "B02" else 7
+        pixels[rows[pick], cols[pick]] = 1 if band == "B02" else 7
         with rasterio.open(folder / f"{band}.tif", "w", **profile) as file:
             file.write(pixels, 1)
     out = tmp_path / "out"
