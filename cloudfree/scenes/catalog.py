@@ -88,7 +88,8 @@ def search(
         )
         items = _ask(address, query, catalog.timeout_s) if is_api(address) else _read_local(address)
         _check_collections(address, items, sources)
-        found |= {(item["collection"], item["id"]): item for item in items if query.wants(item)}
+        wanted = [item for item in items if query.wants(item)]
+        found |= {(str(item["collection"]), str(item.get("id"))): item for item in wanted}
     logger.info("catalog.search: %d items", len(found))
     return [found[key] for key in sorted(found)]
 
