@@ -33,7 +33,7 @@ from cloudfree.geometry.sampling import (
     take_bilinear,
     take_nearest,
 )
-from cloudfree.pixels.numbers import FileNumbers, to_digital_numbers, to_power
+from cloudfree.pixels.numbers import FileNumbers, to_classes, to_digital_numbers, to_power
 from cloudfree.pixels.remote import Fetcher, RemoteAsset, is_remote
 from cloudfree.scenes.scene import Scene
 from cloudfree.scenes.stored import Stored
@@ -72,7 +72,7 @@ class _Layer:
             return to_digital_numbers(pixels, self.stored, file, self.offset_dn)
         if self.kind == "power":
             return to_power(pixels, self.stored, file)
-        return np.where(pixels == file.nodata, 0, pixels).astype(np.uint16)
+        return to_classes(pixels, file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ _WRAPPED = 64000
 """A stored uint16 from here on is a small negative number that was wrapped around: nothing reflects
 6.4 times the light. The last, 65535, marks saturation (Sentinel-2 product specification)."""
 _SATURATED = 65535
+_MOST_POWER = 1e12
+"""More than this is no echo: damage, or a mark that nobody names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,18 @@ def to_digital_numbers(
     return numbers
 
 
+def to_classes(stored: AnyArray, file: FileNumbers) -> UInt16Array:
+    """Return scene classes (uint16, same shape); 0 is nodata, and what is no class.
+
+    ValueError where the file holds no real numbers.
+    """
+    if stored.dtype.kind not in "uif":
+        raise ValueError(f"it holds {stored.dtype}, no classes")
+    known = (stored >= 0) & (stored <= 255) & (stored != file.nodata)
+    classes: UInt16Array = np.where(known, stored, 0).astype(np.uint16)
+    return classes
+
+
 def to_power(stored: AnyArray, item: Stored, file: FileNumbers) -> Float32Array:
     """Return linear backscatter (float32); NaN where there is none.
 
@@ -84,7 +98,7 @@ def to_power(stored: AnyArray, item: Stored, file: FileNumbers) -> Float32Array:
         power = power * np.float32(file.scale) + np.float32(file.offset)
     if item.is_decibel:
         power = np.power(np.float32(10), power / np.float32(10))
-    power[_nothing(stored, item.nodata, file.nodata) | np.isinf(power)] = np.nan
+    power[_nothing(stored, item.nodata, file.nodata) | (np.abs(power) > _MOST_POWER)] = np.nan
     return power
 
 

@@ -509,6 +509,7 @@ def damage_picture(draw: Draw, file: Path) -> str:
     return deed
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # some lose it
 def test_pictures(judge: Judge, tiny: SyntheticScenes, tmp_path: Path) -> None:
     names = ("B02.tif", "B03.tif", "B04.tif", "SCL.tif", "vv.tif")
     for number in range(40):
