@@ -56,9 +56,9 @@ def screen(
         looks, asked_again = _look(unknown, plan, client, progress)
         retries.update(asked_again)
         poor = [
-            describe_left_out(step, look.share, look.unreadable)
-            for step, look in zip(unknown, looks, strict=True)
-            if look.share < least
+            describe_left_out(step, found.share, found.unreadable)
+            for step, found in zip(unknown, looks, strict=True)
+            if found.share < least
         ]
         for step in (step for step in poor if "unreadable" in step):
             if request.settings.catalog.strict:

@@ -22,6 +22,7 @@ from pystac_client import Client
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry.base import BaseGeometry
+from urllib3.util import Retry
 
 from cloudfree.core.config import CatalogSettings, SceneSettings
 from cloudfree.core.errors import CatalogError
@@ -37,6 +38,10 @@ _NOT_STAC = (pystac.STACError, pystac.STACTypeError, ValueError, TypeError, Look
              AttributeError, RecursionError)  # fmt: skip
 """What pystac raises of documents that are not STAC, whole or in part."""
 _API_ERRORS = (APIError, requests.RequestException, *_NOT_STAC)
+_ASK_AGAIN = Retry(
+    total=5, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None
+)
+"""Searches change nothing on a server: they may be asked again, too."""
 _ANY_CLOUD = 100.0
 _PAGE_ITEMS = 250
 """Items an API is asked for at once; it may give fewer."""
@@ -150,12 +155,13 @@ def _check_collections(address: str, items: Sequence[Item], sources: Sources) ->
 
 def _ask(address: str, query: Query, timeout_s: float) -> list[Item]:
     try:
-        answer = requests.get(address, timeout=timeout_s)
+        io = StacApiIO(max_retries=_ASK_AGAIN)
+        answer = io.session.get(address, timeout=timeout_s)
         answer.raise_for_status()
         document = answer.json()
         if not _is_search(document):
             return _read_document(document, address)
-        client = Client.open(address, timeout=timeout_s)
+        client = Client.open(address, stac_io=io, timeout=timeout_s)
         asked = list(query.collections)
         if any(link.rel == "data" for link in client.links):
             known = {collection.id for collection in client.get_collections()}

@@ -22,6 +22,8 @@ from cloudfree.scenes.providers import find_sources
 from cloudfree.scenes.scene import parse_period
 from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.products import assert_same_pixels, make, open_raw
+from tests.servers.faults import Faults
+from tests.servers.processes import serve_files
 
 PROGRAM = Path(sys.executable).parent / "rustac"
 
@@ -126,6 +128,19 @@ def test_a_file_on_a_web_server_is_read_as_a_file(web_server: str, scenes: Synth
     assert f"{web_server}/B04.tif" in hrefs
     with pytest.raises(CatalogError, match="does not answer as one: 404"):
         ask("elsewhere.json")
+
+
+def test_a_catalog_on_a_server_that_is_overloaded_is_asked_again(scenes: SyntheticScenes) -> None:
+    with serve_files(scenes.items.parent, Faults(unavailable=0.6, seed=1)) as server:
+        items = catalog.search(
+            find_sources(CatalogSettings(), f"{server.files}/items.json"),
+            area=read_aoi(scenes.aoi).geometry,
+            period=parse_period(scenes.date),
+            catalog=CatalogSettings(),
+            scenes=SceneSettings(),
+        )
+        assert server.told().faults["unavailable"] > 0
+    assert len(items) == 2
 
 
 def test_a_page_that_leads_to_itself_ends_the_search(caplog: pytest.LogCaptureFixture) -> None:
