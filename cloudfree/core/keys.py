@@ -9,7 +9,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 def unsigned(href: str) -> str:
-    """Return the link without its query and fragment, where signatures live."""
+    """Return the link without its query and fragment, where signatures live; a path as it is."""
+    if "://" not in href:
+        return href
     return urlunsplit(urlsplit(href)._replace(query="", fragment=""))
 
 

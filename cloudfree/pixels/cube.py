@@ -14,15 +14,17 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import rasterio
+import shapely
 import stackstac
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
+from shapely.geometry.base import BaseGeometry
 
 from cloudfree.core.bands import SCENE_CLASSIFICATION
-from cloudfree.core.errors import ReadError
+from cloudfree.core.errors import ReadError, UnreachableError
 from cloudfree.core.keys import unsigned
 from cloudfree.core.types import AnyArray, Float32Array, UInt8Array, UInt16Array
 from cloudfree.geometry.grid import crs_of
@@ -41,6 +43,8 @@ from cloudfree.scenes.stored import Stored
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_WORTH_SHARE = 0.01
+"""Of the area: a footprint may be drawn a little too large."""
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MULTIRANGE": "YES",
@@ -59,6 +63,8 @@ class _Layer:
 
     name: str
     """What it shows, for errors."""
+    links: tuple[str, ...]
+    """Where it lies, the main link first."""
     kind: Literal["numbers", "classes", "power"]
     """What its pixels mean."""
     stored: Stored
@@ -87,13 +93,27 @@ class Pixels:
     """(scene, channel, y, x) linear backscatter; NaN where there is none."""
 
 
-def read_asset(href: str, fetcher: Fetcher, look: Callable[[Any], T]) -> T:
-    """Return what ``look`` makes of an open raster; HTTP links are read through ``fetcher``.
+def read_asset(links: Sequence[str], fetcher: Fetcher, look: Callable[[Any], T]) -> T:
+    """Return what ``look`` makes of an open raster, by the first of its links that can be read.
 
-    Raises ReadError, with the link but not its signature, where it cannot be read.
+    HTTP links are read through ``fetcher``. Raises ReadError, with the first link but not its
+    signature, where there is none.
     """
+    failures = []
+    promising = fetcher.promising(links)
+    for href in promising:
+        try:
+            return _read_link(href, fetcher, look, is_last=href == promising[-1])
+        except ReadError as error:
+            fetcher.give_up(href)
+            failures.append(error)
+    raise next((one for one in failures if isinstance(one, UnreachableError)), failures[0])
+
+
+def _read_link(href: str, fetcher: Fetcher, look: Callable[[Any], T], *, is_last: bool) -> T:
     name = unsigned(href)
-    remote = RemoteAsset(href, fetcher) if is_remote(href) else None
+    attempts = fetcher.settings.attempts if is_last else 1
+    remote = RemoteAsset(href, fetcher, attempts) if is_remote(href) else None
     failure: ReadError | None = None
     try:
         with (
@@ -102,7 +122,7 @@ def read_asset(href: str, fetcher: Fetcher, look: Callable[[Any], T]) -> T:
         ):
             seen = look(source)
     except RasterioError as error:
-        failure = ReadError(f"{name}: {' '.join(str(error).split()).replace(href, 'the file')}")
+        failure = ReadError(f"{name}: {_reason(error, href)}")
     if remote is not None and remote.failure is not None:
         failure = remote.failure
     if failure is not None:  # raised here: rasterio's error, as its context, would not pickle
@@ -110,14 +130,45 @@ def read_asset(href: str, fetcher: Fetcher, look: Callable[[Any], T]) -> T:
     return seen
 
 
-def check_assets(scene: Scene, bands: tuple[str, ...], fetcher: Fetcher) -> None:
-    """Open the files of an optical scene's bands; ReadError names the first that is not there."""
-    for band in bands:
-        href = scene.href(band) or ""
-        try:
-            read_asset(href, fetcher, lambda source: source.count)
-        except ReadError as error:
-            raise type(error)(f"cannot read {band} of scene {scene.id} at {error}") from None
+def _reason(error: RasterioError, href: str) -> str:
+    """Return why a file cannot be read, in one line without its end and the file's name."""
+    if ".zarr" in href:
+        return "it lies in a Zarr store; give scenes as GeoTIFF or JPEG 2000"
+    return " ".join(str(error).split()).replace(href, "the file").removesuffix(".")
+
+
+def read_grid(scene: Scene, layer: str, fetcher: Fetcher) -> GeoBox:
+    """Return the grid of a scene's own pixels; ReadError where the file cannot be read."""
+    try:
+        return read_asset(scene.links(layer), fetcher, _grid_of)
+    except ReadError as error:
+        raise type(error)(f"cannot read {layer} of scene {scene.id} at {error}") from None
+
+
+def _grid_of(source: Any) -> GeoBox:
+    if source.crs is None:
+        raise RasterioIOError("the file has no CRS")
+    code = source.crs.to_epsg()
+    crs = source.crs.to_wkt() if code is None else f"EPSG:{code}"
+    return GeoBox(source.shape, source.transform, crs)
+
+
+def check_assets(
+    scene: Scene, layers: tuple[str, ...], area: BaseGeometry, fetcher: Fetcher
+) -> None:
+    """Open the files of a scene's bands or polarisations, all of which it has.
+
+    ``area`` is in longitude and latitude. ReadError names the first file that cannot be read, or
+    that lies elsewhere than the footprint says.
+    """
+    promised = scene.footprint.intersection(area)
+    for layer in layers:
+        extent = shapely.box(*read_grid(scene, layer, fetcher).geographic_extent.boundingbox.bbox)
+        if promised.area >= _WORTH_SHARE * area.area and not extent.intersects(promised):
+            raise ReadError(
+                f"{layer} of scene {scene.id} at {unsigned(scene.href(layer) or '')} lies "
+                "elsewhere than its footprint says"
+            )
 
 
 def load(
@@ -193,9 +244,9 @@ def _stack(
     """Return (layer, y, x) of one scene.
 
     stackstac is given an item that covers the geobox: it would drop scenes by the corners of
-    their reprojected boxes, which depends on the block. The reader decides what lies where.
+    their reprojected boxes, which depends on the block. The reader decides what lies where and
+    by which link; stackstac's links are the names of the layers.
     """
-    hrefs = {layer: scene.href(layer) or "" for layer in layers}
     bounds = geobox.boundingbox.bbox
     epsg = crs_of(geobox).epsg
     item: dict[str, Any] = {
@@ -209,7 +260,7 @@ def _stack(
             "proj:epsg": epsg,
             "proj:bbox": list(bounds),
         },
-        "assets": {layer: {"href": href} for layer, href in hrefs.items()},
+        "assets": {layer: {"href": layer} for layer in layers},
     }
     cube = stackstac.stack(
         [item],
@@ -231,13 +282,14 @@ def _stack(
             reader,
             fetcher=fetcher,
             layers={
-                href: _Layer(
+                layer: _Layer(
+                    links=scene.links(layer),
                     name=f"{layer} of scene {scene.id}",
                     stored=scene.stored_as(layer),
                     kind=_kind(layer, resampling),
                     offset_dn=scene.offset.dn or 0,
                 )
-                for layer, href in hrefs.items()
+                for layer in layers
             },
         ),
     )
@@ -269,7 +321,6 @@ class ExactReader:
         layers: Mapping[str, _Layer],
         **_: Any,
     ) -> None:
-        self.url = url
         self.spec = spec
         self.resampling = resampling
         self.dtype = dtype
@@ -283,7 +334,9 @@ class ExactReader:
         y, x = window.toslices()
         target = GeoBox(spec.shape, spec.transform, f"EPSG:{spec.epsg}")[y, x]
         try:
-            part = read_asset(self.url, self.fetcher, lambda source: self._look(source, target))
+            part = read_asset(
+                self.layer.links, self.fetcher, lambda source: self._look(source, target)
+            )
         except ReadError as error:
             raise type(error)(f"cannot read {self.layer.name} at {error}") from None
         if part is None:

@@ -150,6 +150,7 @@ def _detect(
             scene,
             hrefs={band: scene.href(band) or "" for band in more},
             assets={},
+            alternates={band: scene.links(band)[1:] for band in more},
             stored={band: scene.stored_as(band) for band in more},
         )
         read = cube.load(

@@ -39,7 +39,7 @@ from cloudfree.pixels.retry import (
 
 _HEAD_BYTES = 32 * 1024
 """Read when a file is opened: holds the header of most cloud-optimised GeoTIFFs."""
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 def is_remote(href: str) -> bool:
@@ -78,6 +78,7 @@ class Fetcher:
         self._lock = threading.Lock()
         self._retries: Counter[str] = Counter()
         self._heads: dict[str, Part] = {}
+        self._given_up: set[str] = set()
 
     @property
     def retries(self) -> dict[str, int]:
@@ -85,13 +86,21 @@ class Fetcher:
         with self._lock:
             return dict(sorted(self._retries.items()))
 
-    def fetch_head(self, href: str) -> Part:
+    def promising(self, links: Sequence[str]) -> list[str]:
+        """Return the links of a file that were not given up; all, where none is left."""
+        return [link for link in links if link not in self._given_up] or list(links)
+
+    def give_up(self, link: str) -> None:
+        """Do not try a link again in this job as long as there is another."""
+        self._given_up.add(link)
+
+    def fetch_head(self, href: str, attempts: int) -> Part:
         """Return the first bytes of a file; a job reads many windows of it and asks once."""
         if href not in self._heads:
-            self._heads[href] = self.fetch(href, 0, _HEAD_BYTES)
+            self._heads[href] = self.fetch(href, 0, _HEAD_BYTES, attempts)
         return self._heads[href]
 
-    def fetch(self, href: str, offset: int, size: int) -> Part:
+    def fetch(self, href: str, offset: int, size: int, attempts: int) -> Part:
         """Return ``size`` bytes of a file from ``offset`` on; the link is signed here and now.
 
         Raises ReadError for what will not get better and UnreachableError where attempts or
@@ -114,7 +123,7 @@ class Fetcher:
                 seed=f"{name} {offset}",
             )
             spent_s = time.monotonic() - began
-            if attempt >= settings.attempts or spent_s + wait_s > settings.patience_s:
+            if attempt >= attempts or spent_s + wait_s > settings.patience_s:
                 raise UnreachableError(
                     f"{name}: {answer.reason}, given up after {attempt} attempts in {spent_s:.0f} s"
                 )
@@ -142,14 +151,18 @@ def _ask(link: str, offset: int, size: int, settings: CubeSettings) -> Part | Fa
             kind=Kind.REFUSED, reason=page if is_page else "the server does not serve ranges"
         )
     if status != requests.codes.partial_content:
+        kind = kind_of_status(status)
+        signature = "it wants a sign-in, or the link's signature is missing or expired"
         return Failure(
-            kind=kind_of_status(status),
-            reason=f"the server answers {status}, {kind_of_status(status)}",
+            kind=kind,
+            reason=f"the server answers {status}, {signature if kind is Kind.EXPIRED else kind}",
             retry_after_s=retry_after_s(headers.get("Retry-After")),
         )
     held = _RANGE.fullmatch(headers.get("Content-Range", ""))
-    if held is None or int(held[1]) != offset:
-        return Failure(kind=Kind.REFUSED, reason="the server answers another range")
+    if held is None or int(held[1]) != offset or held[3] == "*":
+        is_asked = held is not None and int(held[1]) == offset
+        does = "does not say how large the file is" if is_asked else "answers another range"
+        return Failure(kind=Kind.REFUSED, reason=f"the server {does}")
     file_bytes = int(held[3])
     if len(content) != min(size, file_bytes - offset):
         return Failure(kind=Kind.TRUNCATED, reason="the answer is truncated")
@@ -173,12 +186,13 @@ class RemoteAsset(MultiByteRangeResourceContainer):  # type: ignore[misc]  # ras
     when GDAL is done, whatever it says.
     """
 
-    def __init__(self, href: str, fetcher: Fetcher) -> None:
+    def __init__(self, href: str, fetcher: Fetcher, attempts: int) -> None:
         self.name = unsigned(href)
         self.failure: ReadError | None = None
         self._href = href
         self._fetcher = fetcher
-        head = fetcher.fetch_head(href)
+        self._attempts = attempts
+        head = fetcher.fetch_head(href, attempts)
         self._head, self.file_bytes = head.content, head.file_bytes
 
     def read(self, offset: int, size: int) -> bytes:
@@ -189,7 +203,7 @@ class RemoteAsset(MultiByteRangeResourceContainer):  # type: ignore[misc]  # ras
         if self.failure is not None or offset >= end:
             return b""
         try:
-            return self._fetcher.fetch(self._href, offset, end - offset).content
+            return self._fetcher.fetch(self._href, offset, end - offset, self._attempts).content
         except ReadError as error:
             self.failure = error
             return b""

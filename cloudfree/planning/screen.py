@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from distributed import Client, Future
 from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
 
 from cloudfree.cluster import Workers, run_all
 from cloudfree.core.bands import BANDS
@@ -27,8 +28,8 @@ from cloudfree.pixels import cube
 from cloudfree.pixels.observe import observe
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Plan, Request, make_plan
-from cloudfree.product.provenance import describe_left_out
-from cloudfree.scenes.scene import Step
+from cloudfree.product.provenance import describe_left_out, describe_unreadable
+from cloudfree.scenes.scene import Scene, Step
 from cloudfree.walk.measure import before_the_start, settle_offsets
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,8 @@ _LONGEST_PX = 2048
 def screen(
     request: Request, plan: Plan, client: Client, progress: Progress
 ) -> tuple[Plan, list[dict[str, Any]], Counter[str]]:
-    """Return the plan without the datatakes that show less than ``min_seen`` or cannot be read,
-    these, and how often servers were asked again.
+    """Return the plan without the datatakes that show less than ``min_seen`` and without scenes
+    that cannot be read, these, and how often servers were asked again.
 
     An interval loses them; for a day the next best in reach is taken, but not under a mask file,
     which is drawn for one datatake. Raises a RequestError of one line where none is left, and for
@@ -49,29 +50,36 @@ def screen(
     """
     least = request.settings.scenes.min_seen
     left_out: list[dict[str, Any]] = []
-    looked: set[str] = set()
+    looked: set[frozenset[str]] = set()
     retries: Counter[str] = Counter()
-    while least > 0:
-        unknown = [step for step in plan.steps if step.optical[0].id not in looked]
+    while True:
+        unknown = [step for step in plan.steps if _scenes(step) not in looked]
         looks, asked_again = _look(unknown, plan, client, progress)
         retries.update(asked_again)
         poor = [
             describe_left_out(step, found.share, found.unreadable)
             for step, found in zip(unknown, looks, strict=True)
-            if found.share < least
+            if found.unreadable is not None or found.share < least
         ]
-        for step in (step for step in poor if "unreadable" in step):
+        bad_radar = {scene.id: (scene, why) for found in looks for scene, why in found.bad_radar}
+        unreadable = [one for one in poor if "unreadable" in one]
+        unreadable += [describe_unreadable(scene, why) for scene, why in bad_radar.values()]
+        for one in unreadable:
             if request.settings.catalog.strict:
-                raise RequestError(_unreadable(step))
-            logger.warning("left out %s: %s", ", ".join(step["optical"]), step["unreadable"])
-        if not poor:
+                raise RequestError(_unreadable(one))
+            logger.warning("left out %s: %s", ", ".join(passed_over([one])), one["unreadable"])
+        if not poor and not bad_radar:
             break
-        left_out += poor
-        looked |= {step.optical[0].id for step in unknown}
-        if request.settings.masks.file is not None:
+        left_out += [one for one in poor if "unreadable" not in one] + unreadable
+        looked |= {_scenes(step) for step in unknown}
+        if poor and request.settings.masks.file is not None:
             raise NoSceneError(_nothing_left(request, left_out))
         plan = _plan_without(request, plan, left_out)
     return plan, left_out, retries
+
+
+def _scenes(step: Step) -> frozenset[str]:
+    return frozenset(scene.id for scene in (*step.optical, *step.radar))
 
 
 def _plan_without(request: Request, plan: Plan, left_out: list[dict[str, Any]]) -> Plan:
@@ -86,8 +94,10 @@ def _plan_without(request: Request, plan: Plan, left_out: list[dict[str, Any]]) 
 
 
 def passed_over(left_out: list[dict[str, Any]]) -> frozenset[str]:
-    """Return the ids of the scenes of what was left out."""
-    return frozenset(scene for step in left_out for scene in step["optical"])
+    """Return the ids of the scenes that were left out."""
+    return frozenset(
+        scene for one in left_out for kind in ("optical", "radar") for scene in one.get(kind, ())
+    )
 
 
 def _unreadable(step: dict[str, Any]) -> str:
@@ -95,9 +105,10 @@ def _unreadable(step: dict[str, Any]) -> str:
 
 
 def _nothing_left(request: Request, left_out: list[dict[str, Any]]) -> str:
-    if all("unreadable" in step for step in left_out):
+    looked_at = [one for one in left_out if "unreadable" not in one]
+    if not looked_at:
         return _unreadable(left_out[0])
-    best = max(left_out, key=lambda step: float(step["seen_share"]))
+    best = max(looked_at, key=lambda one: float(one["seen_share"]))
     others = f" (others looked at: {len(left_out) - 1})" if len(left_out) > 1 else ""
     return (
         f"{', '.join(best['optical'])} shows {best['seen_share']:.2%} of the area, less than "
@@ -118,8 +129,15 @@ def _look(
     retries: Counter[str] = Counter()
 
     def submit(index: int, _: Workers) -> Future[tuple[_Look, dict[str, int]]]:
-        grid, settings, signer = plan.grid, plan.settings, plan.signer
-        return client.submit(_look_at, steps[index], grid, settings, signer, pure=False)
+        return client.submit(
+            _look_at,
+            steps[index],
+            plan.aoi.geometry,
+            plan.grid,
+            plan.settings,
+            plan.signer,
+            pure=False,
+        )
 
     with progress.track("look for cloud", len(steps), "datatakes") as advance, before_the_start():
         for index, (one, asked_again) in run_all(client, range(len(steps)), submit):
@@ -134,24 +152,36 @@ class _Look(NamedTuple):
     """What a look at a step found."""
 
     share: float
-    """Of the area that it shows; 0 where it cannot be read."""
+    """Of the area that it shows; 0 where it cannot be read, 1 where any share will do."""
     unreadable: str | None
-    """Why it cannot be read; None where it can."""
+    """Why its optical scenes cannot be read; None where they can."""
+    bad_radar: list[tuple[Scene, str]]
+    """Radar scenes that cannot be read, and why."""
 
 
 def _look_at(
-    step: Step, grid: GridPlan, settings: RunSettings, signer: Signer
+    step: Step, area: BaseGeometry, grid: GridPlan, settings: RunSettings, signer: Signer
 ) -> tuple[_Look, dict[str, int]]:
     """Look at a step; a server that does not answer for now ends the run all the same."""
     fetcher = Fetcher(settings.cube, signer)
+    bad_radar = []
+    for scene in step.radar:
+        try:
+            cube.check_assets(scene, step.polarizations, area, fetcher)
+        except UnreachableError:
+            raise
+        except ReadError as error:
+            bad_radar.append((scene, str(error)))
     try:
         for scene in step.optical:
-            cube.check_assets(scene, settings.grid.bands, fetcher)
-        return _Look(seen_share(step, grid, settings, fetcher), None), fetcher.retries
+            cube.check_assets(scene, settings.grid.bands, area, fetcher)
+        any_share = settings.scenes.min_seen == 0
+        share = 1.0 if any_share else seen_share(step, grid, settings, fetcher)
+        return _Look(share, None, bad_radar), fetcher.retries
     except UnreachableError:
         raise
     except ReadError as error:
-        return _Look(0.0, str(error)), fetcher.retries
+        return _Look(0.0, str(error), bad_radar), fetcher.retries
 
 
 def seen_share(step: Step, grid: GridPlan, settings: RunSettings, fetcher: Fetcher) -> float:

@@ -66,6 +66,11 @@ def describe_left_out(
     }
 
 
+def describe_unreadable(radar: Scene, why: str) -> dict[str, Any]:
+    """Return the facts of a radar scene that cannot be read."""
+    return {"time": radar.time.isoformat(), "radar": [radar.id], "unreadable": why}
+
+
 def _describe_rated(candidate: RatedPass) -> dict[str, Any]:
     facts: dict[str, Any] = {"time": candidate.time.isoformat(), "scenes": list(candidate.scenes)}
     figures = ("covered", "cloud_percent", "days", "score")

@@ -6,14 +6,12 @@ import datetime as dt
 import json
 import logging
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urljoin, urlsplit
 
 import pystac
 import requests
@@ -28,6 +26,7 @@ from cloudfree.core.config import CatalogSettings, SceneSettings
 from cloudfree.core.errors import CatalogError
 from cloudfree.core.keys import unsigned
 from cloudfree.geometry.aoi import cut_at_antimeridian
+from cloudfree.scenes.links import resolve, with_links
 from cloudfree.scenes.providers import Collection, OpticalCollection, Sources, is_api
 from cloudfree.scenes.scene import Period, Scene, read_scene
 
@@ -136,7 +135,12 @@ class Query:
 
 def address_of(stac: str) -> str:
     """Return an API's address without signature, or the absolute path of a local catalog."""
-    return unsigned(stac) if is_api(stac) else str(Path(stac).resolve())
+    return unsigned(stac) if is_api(stac) else str(_path_of(stac))
+
+
+def _path_of(stac: str) -> Path:
+    """Return the whole path of a local file, given as one or as a file: link."""
+    return Path(resolve(stac, str(Path("beside").absolute()))).resolve()
 
 
 def _check_collections(address: str, items: Sequence[Item], sources: Sources) -> None:
@@ -236,7 +240,7 @@ def _no_answer(address: str, error: Exception) -> CatalogError:
 
 def _read_local(address: str) -> list[Item]:
     """Return every item of a local file, with absolute links."""
-    path = Path(address)
+    path = _path_of(address)
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -245,7 +249,7 @@ def _read_local(address: str) -> list[Item]:
         ) from None
     except (ValueError, RecursionError) as error:
         raise CatalogError(f"the catalog {path} is not JSON: {error}") from None
-    return _read_document(document, str(path.resolve()))
+    return _read_document(document, str(path))
 
 
 def _read_document(document: Any, address: str) -> list[Item]:
@@ -260,11 +264,8 @@ def _read_document(document: Any, address: str) -> list[Item]:
         return [_with_links(document, address)]
     if kind in ("Catalog", "Collection"):
         try:
-            root = pystac.Catalog.from_file(address)
-            found = list(root.get_items(recursive=True))
-            for item in found:
-                item.make_asset_hrefs_absolute()
-            return [item.to_dict() for item in found]
+            found = pystac.Catalog.from_file(address).get_items(recursive=True)
+            return [_with_links(item.to_dict(), item.get_self_href() or address) for item in found]
         except (OSError, *_NOT_STAC) as error:
             raise CatalogError(f"the catalog {address} cannot be read: {error}") from None
     raise CatalogError(
@@ -283,22 +284,10 @@ def _with_links(item: Any, address: str) -> Item:
     if not isinstance(assets, dict):
         return item
     resolved = {
-        key: {**asset, "href": _absolute(asset["href"], address)} if _has_link(asset) else asset
+        key: with_links(asset, address) if isinstance(asset, dict) else asset
         for key, asset in assets.items()
     }
     return {**item, "assets": resolved}
-
-
-def _has_link(asset: Any) -> bool:
-    return isinstance(asset, dict) and isinstance(asset.get("href"), str)
-
-
-def _absolute(href: str, address: str) -> str:
-    if urlsplit(href).scheme or Path(href).is_absolute():
-        return href
-    if is_api(address):
-        return urljoin(address, href)
-    return os.path.normpath(Path(address).parent / href)
 
 
 class Readable(NamedTuple):

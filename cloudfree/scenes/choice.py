@@ -50,8 +50,9 @@ def select_scenes(
     ``day_cost`` for each day of distance; an interval gets every datatake inside. Of a scene that
     was processed anew the newest baseline counts. The radar partner is the pass nearest in time
     among those that have what ``channels`` ask for and cover the area about as well as the best;
-    further passes follow where they add to it. ``bands`` are those of the product. Datatakes of
-    scenes ``passed_over`` (ids) are left out, with their twins of other collections.
+    further passes follow where they add to it. ``bands`` are those of the product. Of scenes
+    ``passed_over`` (ids) a radar one is left out, of an optical one the whole datatake, with its
+    twins of other collections.
     Raises NoSceneError where nothing fits, and where no step has a radar partner.
     """
     scenes = list(scenes)
@@ -59,7 +60,7 @@ def select_scenes(
     radar_ids = tuple(collection.id for collection in sources.radar_collections)
     touching = [scene for scene in scenes if scene.footprint.intersects(reach)]
     optical = _drop_twins([scene for scene in touching if scene.collection in optical_ids])
-    radar = [scene for scene in touching if scene.collection in radar_ids]
+    radar = [s for s in touching if s.collection in radar_ids and s.id not in passed_over]
     if not any(scene.footprint.intersects(area) for scene in optical):
         raise NoSceneError(_nothing(optical_ids, scenes, period, area))
     over_area = [d for d in _overpasses(optical) if _coverage(d, area) > 0]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
@@ -17,6 +18,7 @@ from cloudfree.core.bands import find_asset_key
 from cloudfree.core.errors import CatalogError, SettingsError
 from cloudfree.geometry.aoi import cut_at_antimeridian
 from cloudfree.scenes.harmonisation import Offset, find_offset
+from cloudfree.scenes.links import alternates
 from cloudfree.scenes.providers import Collection, OpticalCollection
 from cloudfree.scenes.stored import Stored, read_stored
 
@@ -24,6 +26,10 @@ _DAY = dt.timedelta(days=1)
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
 _TILES = ("grid:code", "s2:mgrs_tile", "s2:tile_id")
 """Properties that name the MGRS tile, whichever the collection's table has."""
+_LARGEST_KM2 = 1e7
+"""No scene covers so much: a tile of Sentinel-2 has 12 000, a scene of Sentinel-1 up to 160 000, a
+mosaic of a large country less."""
+_KM_PER_DEGREE = 111.2
 _MGRS = re.compile(r"(?<![A-Z0-9])T?(\d{1,2})([C-X][A-Z]{2})(?![A-Z0-9])")
 
 
@@ -79,12 +85,19 @@ class Scene:
     """Cloud cover over the whole scene as its metadata say."""
     assets: Mapping[str, str]
     """Band -> asset key, where it is called neither by its name nor by its common name."""
+    alternates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Asset key -> other links to the same file; only assets that have some."""
     stored: Mapping[str, Stored] = field(default_factory=dict)
     """Asset key -> what the item says of its numbers; only assets of which it says something."""
 
     def href(self, band: str) -> str | None:
         """Return the link to a band, polarisation or the scene classification."""
         return self.hrefs.get(self._key(band) or "")
+
+    def links(self, band: str) -> tuple[str, ...]:
+        """Return the links to a band, polarisation or classification, the main one first."""
+        href = self.href(band)
+        return () if href is None else (href, *self.alternates.get(self._key(band) or "", ()))
 
     def stored_as(self, band: str) -> Stored:
         """Return what the item says of the numbers of a band, polarisation or classification."""
@@ -168,6 +181,11 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
                 if isinstance(asset.get("href"), str)
             },
             "assets": collection.assets,
+            "alternates": {
+                key: others
+                for key, asset in item["assets"].items()
+                if (others := tuple(alternates(asset)))
+            },
             "stored": {
                 key: said
                 for key, a in item["assets"].items()
@@ -228,9 +246,23 @@ def _as_text(value: Any, name: str) -> str:
 
 
 def _read_footprint(geometry: Any) -> BaseGeometry:
-    """Return a footprint, valid and cut at the antimeridian; ValueError where not on Earth."""
+    """Return a footprint, valid and cut at the antimeridian.
+
+    ValueError where it is not on Earth, or covers more of it than any scene.
+    """
     footprint = cut_at_antimeridian(shape(geometry))
     west, south, east, north = footprint.bounds
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
         raise ValueError("geometry is not in longitude and latitude")
+    covered = _km2(footprint)
+    if covered > _LARGEST_KM2:
+        raise ValueError(f"geometry covers {covered / 1e6:.0f} million km2, more than any scene")
     return shapely.make_valid(footprint)
+
+
+def _km2(footprint: BaseGeometry) -> float:
+    """Return about how much a footprint covers: degrees of latitude become equal in area."""
+    flat = shapely.transform(
+        footprint, lambda xy: np.column_stack([xy[:, 0], np.degrees(np.sin(np.radians(xy[:, 1])))])
+    )
+    return float(flat.area * _KM_PER_DEGREE**2)

@@ -19,7 +19,6 @@ from odc.geo.geobox import GeoBox
 from cloudfree.core.config import RadiometrySettings, RunSettings
 from cloudfree.core.contract import Contract
 from cloudfree.core.errors import ReadError, RequestError, UnreachableError
-from cloudfree.core.keys import unsigned
 from cloudfree.core.types import Masks, Model, SceneFitted
 from cloudfree.pixels import cube
 from cloudfree.pixels.masks import valid_pixels
@@ -206,16 +205,8 @@ def _sample_windows(
     scene: Scene, band: str, contract: Contract, settings: RunSettings, fetcher: Fetcher
 ) -> list[GeoBox]:
     """Return windows of a scene's own grid, evenly spread, at most ``sample_windows``."""
-    href = scene.href(band) or ""
-    try:
-        shape, affine, crs = cube.read_asset(href, fetcher, lambda s: (s.shape, s.transform, s.crs))
-    except ReadError as error:
-        raise type(error)(f"cannot read {band} of scene {scene.id} at {error}") from None
-    if crs is None:
-        raise ReadError(f"{band} of scene {scene.id} at {unsigned(href)} has no CRS")
-    whole = GeoBox(
-        shape, affine, crs.to_wkt() if crs.to_epsg() is None else f"EPSG:{crs.to_epsg()}"
-    )
+    whole = cube.read_grid(scene, band, fetcher)
+    shape = whole.shape.yx
     side = contract.window_px
     rows, cols = (spread_starts(size, side, settings.radiometry.sample_windows) for size in shape)
     return [

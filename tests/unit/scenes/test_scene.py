@@ -360,3 +360,31 @@ def test_a_footprint_that_crosses_itself_does_not_stop_the_walk() -> None:
     twin = replace(scene, id="twin", footprint=ALL)
     (step,) = select(scene, twin, radar("r"))
     assert set(ids(step.optical)) == {scene.id, "twin"}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "is_scene"),
+    [
+        ((-180, -90, 180, 90), False),
+        ((-180, -60, 180, 60), False),
+        ((0, -90, 180, 90), False),
+        ((-30, -30, 30, 30), False),
+        ((9, 47, 12, 49), True),
+        ((179, -20, 181, -18), True),
+        ((-75, -34, -34, 5), False),  # 18 million km2
+        ((5, 47, 15, 55), True),  # a mosaic of Germany
+        ((-180, 78, 180, 90), True),  # 5.6 million km2 around the pole
+    ],
+)
+def test_no_scene_covers_a_continent(bounds: tuple[float, ...], is_scene: bool) -> None:
+    one = {
+        "id": "a",
+        "geometry": mapping(shapely.box(*bounds)),
+        "properties": {"datetime": "2024-06-15T10:20:31Z"},
+        "assets": {},
+    }
+    if is_scene:
+        assert read_scene(one, L2A).footprint.area > 0
+    else:
+        with pytest.raises(CatalogError, match="million km2, more than any scene"):
+            read_scene(one, L2A)
