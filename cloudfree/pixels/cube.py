@@ -35,7 +35,7 @@ from cloudfree.geometry.sampling import (
     take_bilinear,
     take_nearest,
 )
-from cloudfree.pixels.numbers import FileNumbers, to_classes, to_digital_numbers, to_power
+from cloudfree.pixels.numbers import NOTHING, FileNumbers, to_classes, to_digital_numbers, to_power
 from cloudfree.pixels.remote import Fetcher, RemoteAsset, is_remote
 from cloudfree.scenes.scene import Scene
 from cloudfree.scenes.stored import Stored
@@ -86,7 +86,8 @@ class Pixels:
     """What a step's scenes hold at a geobox."""
 
     dn: UInt16Array
-    """(scene, band, y, x) digital numbers as stored; 0 outside the scene."""
+    """(scene, band, y, x) digital numbers as stored; 0 outside the scene, and in every band where
+    the file of one marks no data."""
     classification: tuple[UInt8Array | None, ...]
     """Per optical scene (y, x) classes, 0 outside; None for a scene without."""
     power: Float32Array
@@ -206,9 +207,10 @@ def load(
             classes[index] = np.zeros(shape, np.uint8)
         if _overlaps(scene, geobox):
             numbers = read(scene, layers, fill=np.uint16(0), resampling=Resampling.nearest)
-            dn[index] = numbers[: len(bands)]
+            missing = (numbers[: len(bands)] == NOTHING).any(axis=0)
+            dn[index] = np.where(missing, 0, numbers[: len(bands)])
             if has_classes:
-                classes[index] = numbers[-1].astype(np.uint8)
+                classes[index] = np.where(missing, 0, numbers[-1]).astype(np.uint8)
     for index, scene in enumerate(radar):
         if _overlaps(scene, geobox):
             power[index] = read(

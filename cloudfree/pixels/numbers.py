@@ -19,6 +19,8 @@ _WRAPPED = 64000
 """A stored uint16 from here on is a small negative number that was wrapped around: nothing reflects
 6.4 times the light. The last, 65535, marks saturation (Sentinel-2 product specification)."""
 _SATURATED = 65535
+NOTHING = 65534
+"""Stands for what a file marks as no data by a number other than 0: it cannot be dark ground."""
 _MOST_POWER = 1e12
 """More than this is no echo: damage, or a mark that nobody names."""
 
@@ -40,8 +42,9 @@ class FileNumbers:
 def to_digital_numbers(
     stored: AnyArray, item: Stored, file: FileNumbers, offset_dn: int
 ) -> UInt16Array:
-    """Return digital numbers (uint16, same shape); 0 is nodata, dark ground at least 1.
+    """Return digital numbers (uint16, same shape): ``NOTHING`` where the file says so.
 
+    A 0 is nodata too, or dark ground where other bands are not 0; see ``masks.valid_pixels``.
     An item's scale counts before a file's. Floating-point numbers without any are reflectance.
     Physical values are given the scene's ``offset_dn`` that row 7 will take out again, since it is
     not in them. ValueError where it cannot be known what the numbers are: integers of 8 bits
@@ -68,8 +71,8 @@ def to_digital_numbers(
         known = np.where(nothing, 0, stored).astype(np.float64)
         numbers = np.clip(np.round(known * factor + moved), 1, _SATURATED).astype(np.uint16)
         if not (item.nodata or file.nodata):  # as Sentinel-2 has it where nobody says otherwise
-            nothing |= stored == 0
-    numbers[nothing] = 0
+            numbers[stored == 0] = 0
+    numbers[nothing] = np.where(stored[nothing] == 0, 0, NOTHING)
     return numbers
 
 
