@@ -8,6 +8,7 @@ same bits").
 from __future__ import annotations
 
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from cloudfree.geometry.grid import halo_px
 from cloudfree.geometry.windows import Lattice, choose_windows
 from cloudfree.own_layers import Cut, Layers, read_layers
 from cloudfree.pixels.observation import Observation
-from cloudfree.pixels.radiometry import known_pixels
+from cloudfree.pixels.radiometry import is_measured, known_pixels
 from cloudfree.restoration.bundle import open_bundle
 from cloudfree.restoration.restore import restore_windows
 from cloudfree.restoration.rims import REACH_PX, fit_rims
@@ -36,6 +37,10 @@ _device = threading.Lock()
 """One restoration at a time per process."""
 _BRIGHTEST = 2.0
 """No surface reflects so much: a median above it is of other units."""
+_NO_ECHO_DB = -45.0
+"""Products that cut their values off do so above it."""
+_MARK_SHARE = 0.01
+"""Of measured values fewer are alike."""
 _DARKEST_DB = -100.0
 """No radar measures so little: what is below stands for nothing."""
 _LARGEST = np.iinfo(np.uint16).max
@@ -71,14 +76,16 @@ def restore_cube(
 ) -> xr.Dataset:
     """Return a lazy Dataset: ``reflectance``, clouds removed, and ``source``, its codes.
 
-    ``optical`` is (band, y, x) or (time, band, y, x): reflectance as floats, 1 for a white surface
-    and NaN for nodata, or as whole numbers of scale 1e-4 and 0 for nodata. Bands are named as in
+    ``optical`` is (band, y, x) or (time, band, y, x): reflectance as floats, 1 for a white surface,
+    or as whole numbers of scale 1e-4. Nodata is NaN, or 0 in every band. Bands are named as in
     ``B04`` or ``red``. ``radar`` is Sentinel-1 backscatter in decibel, NaN where there is none,
     with ``y``, ``x`` and, where it has several, a dimension that names polarisations (``vv``,
     ``vh``). ``mask`` is bool, True where cloud or shadow hides the ground; it is taken as it is and
     not grown. All three lie on one grid of square pixels, of 10 m if the model is to do its best,
-    with y falling and x rising. Radar and mask have as many times as the optical picture, and
-    belong to it in order; one without ``time`` serves them all.
+    with y falling and x rising, and in one CRS where they name theirs. To each time of the optical
+    picture belongs the radar nearest to it within 6 days (the default of a run) and the mask within
+    15 minutes; without coordinates ``time`` they belong together in order, and an array without
+    ``time`` serves all.
 
     ``reflectance`` has the dimensions, coordinates, attributes and type of ``optical``. What is not
     hidden is exactly as given; what is hidden is made where there is radar, else nodata. What the
@@ -87,9 +94,10 @@ def restore_cube(
 
     ``model`` is the name of a built-in model, the folder of a bundle, or one that was loaded. Each
     time is stretched by statistics of its seen pixels, from at most 36 windows spread over the
-    cube: another cut of the same scene has others. ``chunk_px`` is the side of what is restored at
-    once, and does not change the answer. Raises RequestError of one line where something does not
-    fit; where only the values can tell, on computing.
+    cube: another cut of the same scene has others. Where they show no ground at all nothing is
+    made, with a warning. ``chunk_px`` is the side of what is restored at once, and does not change
+    the answer. Raises RequestError of one line where something does not fit; where only the values
+    can tell, on computing.
 
     >>> import numpy as np, xarray as xr
     >>> from cloudfree.synthetic.landscape import paint_landscape
@@ -197,12 +205,20 @@ def _restore_core(
 def _measure(sample: list[Cut], model: Model, bands: tuple[str, ...]) -> PairStatistics:
     """Return the statistics of one time from windows of it."""
     _refuse_units(sample)
-    return learn_pair([_observe(cut) for cut in sample], model, bands, RadiometrySettings())
+    statistics = learn_pair([_observe(cut) for cut in sample], model, bands, RadiometrySettings())
+    if not is_measured(statistics.optical):
+        warnings.warn(
+            f"{statistics.optical.seen_pixels} seen pixels in {len(sample)} windows spread over a "
+            "picture are too few to tell its colours: nothing is made of it",
+            stacklevel=2,
+        )
+    return statistics
 
 
 def _refuse_units(sample: list[Cut]) -> None:
     """Raise RequestError where values cannot be reflectance or decibel."""
     optical = np.concatenate([cut.optical.ravel() for cut in sample])
+    _refuse_mark("optical", optical, optical.min(initial=0, where=np.isfinite(optical)), below=0)
     if optical.dtype.kind == "f":
         known = optical[np.isfinite(optical)]
         if known.size and np.median(known) > _BRIGHTEST:
@@ -214,6 +230,8 @@ def _refuse_units(sample: list[Cut]) -> None:
     known = decibel[np.isfinite(decibel)]
     if not known.size:
         return
+    _refuse_mark("radar", decibel, known.min(), below=_NO_ECHO_DB)
+    _refuse_mark("radar", decibel, 0.0)
     if known.min() < _DARKEST_DB:
         raise RequestError(
             f"the radar is {known.min():g} somewhere, which is no decibel; give NaN where it has "
@@ -226,10 +244,21 @@ def _refuse_units(sample: list[Cut]) -> None:
         )
 
 
+def _refuse_mark(name: str, values: AnyArray, mark: float, *, below: float = np.inf) -> None:
+    """Raise RequestError where a value below ``below`` is too frequent to be measured."""
+    share = float(np.mean(values == mark))
+    if mark < below and share > _MARK_SHARE:
+        scaled = "" if values.dtype.kind == "f" else " * 1e-4"
+        raise RequestError(
+            f"{share:.0%} of the {name} values are exactly {mark:g}, which seems to stand for "
+            f"nothing; give NaN there, with {name}.where({name} != {mark:g}){scaled}"
+        )
+
+
 def _observe(cut: Cut) -> Observation:
     """Return what a part of the cube shows, in the numbers of the walk."""
     if cut.optical.dtype.kind == "f":
-        known = np.isfinite(cut.optical).all(axis=0)
+        known = np.isfinite(cut.optical).all(axis=0) & (cut.optical != 0).any(axis=0)
         numbers = np.rint(np.where(known, cut.optical, 0) / REFLECTANCE_SCALE)
     else:
         known, numbers = (cut.optical != 0).any(axis=0), cut.optical
@@ -256,7 +285,7 @@ def _restore_block(
         lattice,
         made=cut.hidden,
         core=block.core,
-        wanted=cut.hidden[block.core],
+        wanted=cut.hidden[block.core] & is_measured(statistics.optical),
         origin=block.origin,
         reach_px=REACH_PX,
     )

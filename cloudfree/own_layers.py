@@ -7,16 +7,24 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import rioxarray  # noqa: F401  # arrays get .rio
 import xarray as xr
 from dask.delayed import delayed
+from odc.geo.crs import CRS
+from pyproj.exceptions import CRSError
 
 from cloudfree.core.bands import BANDS
+from cloudfree.core.config import SceneSettings
 from cloudfree.core.contract import Contract
 from cloudfree.core.errors import RequestError
 from cloudfree.core.types import AnyArray, BoolArray, Float32Array
 
 _SLACK = 0.01
 """Of a pixel: coordinates are written with so many digits."""
+_RADAR_REACH = np.timedelta64(int(SceneSettings().sar_days * 24), "h")
+"""As far as a run looks for radar."""
+_SAME_OVERPASS = np.timedelta64(15, "m")
+"""Items name the start, the middle or the tile's own moment of an acquisition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +55,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
-    """The user's arrays as Dask arrays, their dimensions in one order."""
+    """The user's arrays as Dask arrays, their dimensions in one order, as many times in each."""
 
     optical: da.Array
     """(time, band, y, x)."""
@@ -79,8 +87,8 @@ class Layers:
         """Return a part of one time as a delayed Cut."""
         return delayed(Cut)(
             optical=self.optical[step, :, y, x],
-            radar=self.radar[min(step, len(self.radar) - 1), :, y, x],
-            hidden=self.hidden[min(step, len(self.hidden) - 1), y, x],
+            radar=self.radar[step, :, y, x],
+            hidden=self.hidden[step, y, x],
         )
 
 
@@ -94,23 +102,30 @@ def read_layers(
     given = {"optical": optical, "radar": radar, "mask": mask}
     for name, array in given.items():
         if not isinstance(array, xr.DataArray):
-            raise RequestError(f"{name} is a {type(array).__name__}; give an xarray.DataArray")
+            cure = f", such as {name}.to_array('band')" if isinstance(array, xr.Dataset) else ""
+            raise RequestError(
+                f"{name} is a {type(array).__name__}; give an xarray.DataArray{cure}"
+            )
     _check_dims("optical", optical, needed={"band", "y", "x"}, known={"time"})
     channel = next((dim for dim in radar.dims if dim not in ("time", "y", "x")), None)
     known = {"time"} if channel is None else {"time", str(channel)}
     _check_dims("radar", radar, needed={"y", "x"}, known=known)
     _check_dims("mask", mask, needed={"y", "x"}, known={"time"})
     if mask.dtype != bool:
-        raise RequestError(f"mask is of type {mask.dtype}; give bool, True where cloud hides")
+        raise RequestError(
+            f"mask is of type {mask.dtype}; give bool, True where cloud hides: mask != 0, or "
+            "mask.isin([3, 8, 9, 10]) for scene classes"
+        )
     if radar.dtype.kind != "f":
         raise RequestError(f"radar is of type {radar.dtype}; give decibel as floats")
     _check_numbers(optical)
     for name in ("radar", "mask"):
         _check_alike(optical, given[name], name)
+    chosen = _choose_channels(radar, channel, contract)
     return Layers(
         optical=_lay_out(optical, "band"),
-        radar=_lay_out(_choose_channels(radar, channel, contract), channel or "channel"),
-        hidden=_lay_out(mask, "channel")[:, 0],
+        radar=_lay_out(_at_times(optical, chosen, "radar", _RADAR_REACH), channel or "channel"),
+        hidden=_lay_out(_at_times(optical, mask, "mask", _SAME_OVERPASS), "channel")[:, 0],
         bands=_read_bands(optical, contract),
         origin=(_first_px(optical, "y"), _first_px(optical, "x")),
     )
@@ -150,12 +165,71 @@ def _check_alike(optical: xr.DataArray, other: xr.DataArray, name: str) -> None:
                 f"{name} lies on other {dim} than the optical picture ({len(theirs)} from "
                 f"{theirs[0]:.10g}, not {len(ours)} from {ours[0]:.10g}); bring it onto that grid"
             )
-    steps = optical.sizes.get("time", 1)
-    if other.sizes.get("time", steps) != steps:
+    systems = _crs_of(optical), _crs_of(other)
+    if None not in systems and systems[0] != systems[1]:
         raise RequestError(
-            f"{name} has {other.sizes['time']} times and the optical picture {steps}; give one for "
-            "each, or one without time for all"
+            f"{name} is in {systems[1]} and the optical picture in {systems[0]}; bring it onto "
+            "that grid"
         )
+
+
+def _crs_of(array: xr.DataArray) -> CRS | None:
+    """Return the CRS that an array names, as rioxarray, odc-stac or stackstac write it."""
+    named = array.rio.crs or array.attrs.get("crs") or array.coords.get("epsg")
+    try:
+        return None if named is None else CRS(str(getattr(named, "values", named)))
+    except (CRSError, ValueError):
+        return None
+
+
+def _at_times(
+    optical: xr.DataArray, other: xr.DataArray, name: str, reach: np.timedelta64
+) -> xr.DataArray:
+    """Return an array with the times of the optical picture: of its own the nearest in reach.
+
+    Without ``time`` it serves each. Where times have no coordinates they belong together in order.
+    False and NaN stand where nothing is in reach.
+    """
+    steps = optical.sizes.get("time", 1)
+    if "time" not in other.dims:
+        return other if "time" not in optical.dims else other.expand_dims(time=steps)
+    count = other.sizes["time"]
+    if "time" not in optical.dims or not {"time"} <= optical.coords.keys() & other.coords.keys():
+        if count != steps:
+            raise RequestError(
+                f"{name} has {count} times and the optical picture {steps}, and not both say when; "
+                "give coordinates time, one for each, or one without time for all"
+            )
+        return other
+    ours, theirs = (_times(array, name) for array, name in ((optical, "optical"), (other, name)))
+    if count == steps and (ours == theirs).all():
+        return other
+    far = np.abs(ours[:, None] - theirs[None, :])
+    nearest, is_near = far.argmin(axis=1), far.min(axis=1) <= reach
+    if not is_near.any():
+        raise RequestError(
+            f"no time of {name} lies within {_in_words(reach)} of one of the optical picture "
+            f"({_day(theirs[0])} to {_day(theirs[-1])}, not {_day(ours[0])} to {_day(ours[-1])})"
+        )
+    there = xr.DataArray(is_near, dims="time")
+    paired = other.drop_vars("time").isel(time=nearest)
+    return paired.where(there) if paired.dtype.kind == "f" else paired & there
+
+
+def _times(array: xr.DataArray, name: str) -> AnyArray:
+    times = array["time"].to_numpy()
+    if times.dtype.kind != "M":
+        raise RequestError(f"the times of {name} are {times.dtype}; give dates (datetime64)")
+    return times.astype("datetime64[s]")
+
+
+def _in_words(reach: np.timedelta64) -> str:
+    days, minutes = reach / np.timedelta64(1, "D"), reach / np.timedelta64(1, "m")
+    return f"{days:g} days" if days >= 1 else f"{minutes:g} minutes"
+
+
+def _day(moment: Any) -> str:
+    return str(moment.astype("datetime64[D]"))
 
 
 def _centres(array: xr.DataArray, dim: str) -> AnyArray:

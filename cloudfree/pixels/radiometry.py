@@ -98,6 +98,11 @@ def assume_optical(n_bands: int, seen_pixels: int = 0) -> OpticalStatistics:
     return OpticalStatistics(low=(low,) * n_bands, high=(high,) * n_bands, seen_pixels=seen_pixels)
 
 
+def is_measured(statistics: OpticalStatistics) -> bool:
+    """Return whether enough of a scene was seen to measure its statistics, not assumed ones."""
+    return statistics.seen_pixels >= _FEWEST_PIXELS
+
+
 def measure_radar(decibel: Float32Array) -> RadarStatistics:
     """Return the statistics of a sample of backscatter (..., channel, y, x).
 

@@ -196,7 +196,7 @@ def spread_starts(size: int, side: int, sample_windows: int) -> list[int]:
     ``sample_windows`` is how many a picture may have at most, over both of its axes.
     """
     most = max(int(sample_windows**0.5), 1)
-    count = min(most, max(size // side, 1))
+    count = min(most, -(-size // side))
     starts: list[int] = np.unique(np.linspace(0, max(size - side, 0), count).astype(int)).tolist()
     return starts
 

@@ -51,6 +51,12 @@ def as_numbers(optical: xr.DataArray) -> xr.DataArray:
     return (optical.fillna(0) * 1e4).round().astype(np.uint16)
 
 
+def at(array: xr.DataArray, *moments: str) -> xr.DataArray:
+    """Return an array once for each of some times."""
+    times = np.array(moments, "datetime64[ns]")
+    return xr.concat([array] * len(times), xr.Variable("time", times))
+
+
 def refuse(*_: Any, **__: Any) -> None:
     raise AssertionError("something was computed")
 
@@ -127,9 +133,10 @@ class Ramp:
 
 def test_windows_lie_where_the_coordinates_say(scene: Arrays) -> None:
     optical, radar, mask = scene
-    few = optical.where((optical.y < optical.y[380]) & (optical.x < optical.x[20]))
+    stripes = xr.DataArray(np.where(np.arange(WIDTH) % 2, 0.1, 0.3), dims="x")
+    few = optical.where(optical.isnull(), stripes).where(optical.x < optical.x[80])
     whole = restore_cube(few, radar, mask, Ramp()).load()
-    assert 0 < (whole.source == 1).sum() < 1000  # so few that the stretch is the default
+    assert (whole.source == 1).sum() > 1000  # of two values, so that any sample stretches alike
     part = {"y": slice(7, None), "x": slice(13, None)}
     cut = restore_cube(few.isel(part), radar.isel(part), mask.isel(part), Ramp()).load()
     far = {"y": slice(7, 240), "x": slice(150, None)}  # of seen pixels that only one of them has
@@ -147,6 +154,43 @@ def test_times_are_restored_each_for_itself(scene: Arrays) -> None:
     alone = restore_cube(optical, radar, mask, model="baseline").load()
     xr.testing.assert_equal(cube.isel(time=0, drop=True), alone)
     xr.testing.assert_equal(cube.reflectance[1], twice[1])
+
+
+def test_radar_and_mask_belong_to_the_picture_nearest_in_time(scene: Arrays) -> None:
+    optical, radar, mask = scene
+    series = at(optical, "2024-06-01T10:20", "2024-06-11T10:20", "2024-07-01T10:20")
+    # not in order, one too many, and none near the last
+    passes = at(radar, "2024-06-09T17:00", "2024-06-02T17:00", "2024-08-01T17:00")
+    passes = passes + xr.DataArray([0.0, -3.0, 9.0], dims="time")
+    hides = xr.DataArray([False, True, True], dims="time")
+    masks = at(mask, "2024-07-01T10:25", "2024-06-01T10:18", "2024-06-11T10:20:31") & hides
+    cube = restore_cube(series, passes, masks, model="baseline").load()
+    for step, level in ((0, -3.0), (1, 0.0)):
+        alone = restore_cube(optical, radar + level, mask, model="baseline").load()
+        xr.testing.assert_equal(cube.isel(time=step).drop_vars("time"), alone)
+    assert not (cube.source[2] == 2).any()
+    assert not (cube.source[2] == 3).any()  # its mask shows all of it
+    late = restore_cube(series, passes, at(mask, *series.time.values.astype(str)), "baseline")
+    np.testing.assert_array_equal(late.source[2].to_numpy() == 3, mask)
+
+
+@pytest.mark.parametrize("chunk_px", [128, 1024])
+def test_a_picture_that_shows_nothing_is_left_as_it_is(scene: Arrays, chunk_px: int) -> None:
+    optical, radar, mask = scene
+    cube = restore_cube(optical, radar, mask | True, model="baseline", chunk_px=chunk_px)
+    with pytest.warns(UserWarning, match="0 seen pixels in 6 windows .* nothing is made of it"):
+        cube = cube.load()
+    assert np.unique(cube.source).tolist() == [3]
+    assert cube.reflectance.isnull().all()
+
+
+def test_nothing_in_every_band_is_nodata_in_floats_too(scene: Arrays) -> None:
+    optical, radar, mask = scene
+    expected = restore_cube(optical, radar, mask, model="baseline").load()
+    cube = restore_cube(optical.fillna(0), radar, mask, model="baseline").load()
+    xr.testing.assert_equal(cube.source, expected.source)
+    made = expected.source == 2
+    xr.testing.assert_equal(cube.reflectance.where(made), expected.reflectance.where(made))
 
 
 def test_dimensions_keep_their_order(scene: Arrays) -> None:
@@ -209,6 +253,17 @@ def same(array: xr.DataArray) -> xr.DataArray:
         (lambda a: as_numbers(a).assign_attrs(nodata=65535), same, same, "says nodata 65535"),
         (lambda a: a.astype(complex), same, same, "optical is of type complex128"),
         (same, lambda a: xr.concat([a, a], "time"), same, "radar has 2 times and the"),
+        (lambda a: a.to_dataset("band"), same, same, r"a Dataset; .* optical.to_array\('band'\)"),
+        (lambda a: a.rio.write_crs(32632), lambda a: a.rio.write_crs(32633), same,
+         "radar is in EPSG:32633 and the optical picture in EPSG:32632"),
+        (lambda a: a.assign_attrs(crs="epsg:32632"), same, lambda a: a.assign_coords(epsg=32633),
+         "mask is in EPSG:32633"),
+        (lambda a: at(a, "2024-06-10"), lambda a: at(a, "2024-06-17"), same,
+         "no time of radar lies within 6 days .*2024-06-17 to 2024-06-17, not 2024-06-10"),
+        (lambda a: at(a, "2024-06-10"), same, lambda a: at(a, "2024-06-11"),
+         "no time of mask lies within 15 minutes"),
+        (lambda a: at(a, "2024-06-10"), lambda a: a.expand_dims(time=[1.0]), same,
+         "the times of radar are float64; give dates"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_said_in_one_line(
@@ -225,10 +280,16 @@ def test_what_does_not_fit_is_said_in_one_line(
         (lambda a: a * 1e4, same, "half of the optical values are above 2"),
         (lambda a: a * 100, same, "half of the optical values are above 2"),
         (same, lambda a: 10 ** (a / 10), "they seem to be linear power"),
-        (same, lambda a: a.where(a > -12, -9999), "the radar is -9999 somewhere, .* give NaN"),
+        (same, lambda a: a.where(a.x > a.x[2], -9999), "the radar is -9999 somewhere, .* give NaN"),
+        (same, lambda a: a.fillna(-50), "% of the radar values are exactly -50, .*!= -50"),
+        (same, lambda a: a.fillna(0), "% of the radar values are exactly 0, .*!= 0"),
+        (lambda a: a.where(a.x > a.x[99], -0.0999), same, r"% of the optical .* exactly -0.0999"),
+        (lambda a: a.where(a.x > a.x[99], -9.99), same, r"optical.where\(optical != -9.99\)$"),
+        (lambda a: as_numbers(a).where(a.x > a.x[99], -999).astype(np.int16), same,
+         r"exactly -999, .*optical.where\(optical != -999\) \* 1e-4"),
         (same, lambda a: (10 ** (a / 10)).where(a > a.min(), -1), "they seem to be linear power"),
     ],
-)
+)  # fmt: skip
 def test_values_of_other_units_are_refused_when_they_are_seen(
     scene: Arrays, optical: Change, radar: Change, message: str
 ) -> None:
