@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from cloudfree.core.types import AnyArray, BoolArray, Float32Array
 from cloudfree.restoration import metrics
 from cloudfree.restoration.uncertainty import Calibration, calibrate, judge
 
+_NO_CONTRAST_DN = 10
+"""In reflectance numbers: about the noise of Sentinel-2 over dark ground."""
 _DRAWS = 1000
 """Of the bootstrap over places."""
 
@@ -22,6 +25,9 @@ class PlaceCheck:
 
     pixels: int
     """Hidden and restored."""
+    contrast: float
+    """Standard deviation of what was seen there, in reflectance numbers, root mean square over
+    bands."""
     sums: dict[str, dict[str, float]]
     """Model -> figure -> sum over these pixels."""
     signs: Float32Array
@@ -67,18 +73,21 @@ def score(
 
 
 def summarise(checks: list[PlaceCheck], *, seed: int, uncertain: bool) -> Check:
-    """Return the figures of places: means over their pixels, intervals by places drawn anew."""
+    """Return the figures of places: means over their pixels, intervals by places drawn anew.
+
+    There are none where the ground has no contrast: it would be called well restored by anything.
+    """
+    why_not = _why_not(checks)
+    told = [] if why_not else checks
     figures: dict[str, Any] = {
         "seed": seed,
         "places": len(checks),
         "pixels": sum(one.pixels for one in checks),
-        "why_not": "" if checks else "no place was seen that a cloud could be laid over",
-        "models": {
-            name: _figures(name, checks, seed) for name in (checks[0].sums if checks else ())
-        },
+        "why_not": why_not,
+        "models": {name: _figures(name, told, seed) for name in (told[0].sums if told else ())},
         "calibration": None,
     }
-    if not uncertain or not checks:
+    if not uncertain or not told:
         return Check(figures=figures, calibration=None)
     signs, errors = [one.signs for one in checks], [one.errors for one in checks]
     calibration = calibrate(np.concatenate(signs, axis=1), np.concatenate(errors))
@@ -90,6 +99,20 @@ def summarise(checks: list[PlaceCheck], *, seed: int, uncertain: bool) -> Check:
             "rank_correlation": round(rank, 3),
         }
     return Check(figures=figures, calibration=calibration)
+
+
+def _why_not(checks: list[PlaceCheck]) -> str:
+    """Return why places say nothing; empty where they do."""
+    if not checks:
+        return "no place was seen that a cloud could be laid over"
+    squared = sum(one.pixels * one.contrast**2 for one in checks)
+    contrast = math.sqrt(squared / sum(one.pixels for one in checks))
+    if contrast >= _NO_CONTRAST_DN:
+        return ""
+    return (
+        f"the ground that was checked varies by {contrast * REFLECTANCE_SCALE:.4f} within a place, "
+        "less than the noise of the instrument, so that any fill would seem right"
+    )
 
 
 def warn(figures: dict[str, Any] | None) -> list[str]:

@@ -157,6 +157,7 @@ def check_place(facts: RunFacts, model: Model, place: Place, fetcher: Fetcher) -
     error = np.abs(made.astype(np.float32) - actual).mean(axis=0).ravel()
     return PlaceCheck(
         pixels=int(np.count_nonzero(wanted)),
+        contrast=float(np.sqrt(actual[:, wanted].astype(np.float64).var(axis=1).mean())),
         sums={name: score(one, actual, wanted, bands) for name, one in pictures.items()},
         signs=signs.reshape(len(signs), wanted.size)[:, sample],
         errors=error[sample],

@@ -105,11 +105,13 @@ def test_beyond_white_the_picture_has_no_error_but_the_numbers_have() -> None:
     assert sums["absolute"] == pytest.approx(3000 * 144)
 
 
-def place(pixels: int, squared: float, seed: int = 0) -> PlaceCheck:
+def place(pixels: int, squared: float, seed: int = 0, contrast: float = 200.0) -> PlaceCheck:
     rng = np.random.default_rng(seed)
     signs = rng.random((3, 500)).astype(np.float32) * 100
     sums = {"squared": squared * pixels, "absolute": 50.0 * pixels, "sam_deg": 2.0 * pixels}
-    return PlaceCheck(pixels=pixels, sums={"m": sums}, signs=signs, errors=signs[0] + 5)
+    return PlaceCheck(
+        pixels=pixels, contrast=contrast, sums={"m": sums}, signs=signs, errors=signs[0] + 5
+    )
 
 
 def test_places_are_pooled_by_their_pixels() -> None:
@@ -131,6 +133,16 @@ def test_one_place_has_no_interval_and_none_says_why() -> None:
     assert none.figures["models"] == {}
     assert "no place" in none.figures["why_not"]
     assert none.calibration is None
+
+
+@pytest.mark.parametrize(("contrast", "says"), [(0, False), (19, False), (21, True), (200, True)])
+def test_ground_without_contrast_says_nothing(contrast: float, says: bool) -> None:
+    # a quarter of the pixels: pooled, the limit of 10 is reached at 20
+    places = [place(3000, 1.0, contrast=0), place(1000, 1.0, contrast=contrast)]
+    check = summarise(places, seed=0, uncertain=True)
+    assert bool(check.figures["models"]) is says
+    assert (check.calibration is not None) is says
+    assert ("less than the noise of the instrument" in check.figures["why_not"]) is not says
 
 
 def test_an_uncertainty_is_calibrated_on_the_places() -> None:
