@@ -34,6 +34,7 @@ from cloudfree.pixels.observation import Observation
 from cloudfree.pixels.observe import observe
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Plan, Request, make_plan
+from cloudfree.planning.screen import look_at
 from cloudfree.restoration.bundle import open_bundle
 from cloudfree.restoration.restore import PairModel, cut_windows
 from cloudfree.scenes.scene import Step
@@ -121,6 +122,11 @@ def cut_patches(
         steps = list(settle_offsets(steps, plan.settings, contract, fetcher))
         with progress.track("cut patches", len(steps) * squares, "patches") as advance:
             for step in steps:
+                reason = _leave_out(step, plan, alone=len(steps) == 1)
+                if reason is not None:
+                    counts[reason] += squares
+                    advance(squares)
+                    continue
                 cutter = Cutter(plan, step, model, out, choice, fetcher)
                 for block in blocks:
                     counts.update(cutter.cut_block(block, advance))
@@ -130,6 +136,24 @@ def cut_patches(
         raise RequestError(f"{error}. Mend the catalog or choose another date") from None
     logger.info("patches.cut_patches: %s in %s", dict(counts), out)
     return counts
+
+
+def _leave_out(step: Step, plan: Plan, *, alone: bool) -> str | None:
+    """Return why a run would leave a step out, in a word.
+
+    ReadError where it cannot be read and is ``alone``, or the settings are strict.
+    """
+    settings = plan.settings
+    found, _ = look_at(step, plan.aoi.geometry, plan.grid, settings, plan.signer)
+    unreadable = [why for _, why in found.bad_radar]
+    if found.unreadable is not None:
+        unreadable.insert(0, found.unreadable)
+    if unreadable:
+        if alone or settings.catalog.strict:
+            raise ReadError(unreadable[0])
+        logger.warning("left out %s: %s", step.optical[0].id, unreadable[0])
+        return "unreadable"
+    return "too little seen" if found.share < settings.scenes.min_seen else None
 
 
 def find_blocks(grid: GridPlan, size_px: int, halo_px: int) -> Iterator[Block]:

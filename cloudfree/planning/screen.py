@@ -120,17 +120,17 @@ def _nothing_left(request: Request, left_out: list[dict[str, Any]]) -> str:
 
 def _look(
     steps: list[Step], plan: Plan, client: Client, progress: Progress
-) -> tuple[list[_Look], Counter[str]]:
+) -> tuple[list[Look], Counter[str]]:
     """Return what was seen of each step, and how often servers were asked again.
 
     One Dask job a step.
     """
-    looks: dict[int, _Look] = {}
+    looks: dict[int, Look] = {}
     retries: Counter[str] = Counter()
 
-    def submit(index: int, _: Workers) -> Future[tuple[_Look, dict[str, int]]]:
+    def submit(index: int, _: Workers) -> Future[tuple[Look, dict[str, int]]]:
         return client.submit(
-            _look_at,
+            look_at,
             steps[index],
             plan.aoi.geometry,
             plan.grid,
@@ -148,7 +148,7 @@ def _look(
     return [looks[index] for index in range(len(steps))], retries
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
     """What a look at a step found."""
 
     share: float
@@ -159,10 +159,14 @@ class _Look(NamedTuple):
     """Radar scenes that cannot be read, and why."""
 
 
-def _look_at(
+def look_at(
     step: Step, area: BaseGeometry, grid: GridPlan, settings: RunSettings, signer: Signer
-) -> tuple[_Look, dict[str, int]]:
-    """Look at a step; a server that does not answer for now ends the run all the same."""
+) -> tuple[Look, dict[str, int]]:
+    """Return what a look at a step finds, and how often servers were asked again.
+
+    ``area`` is that of the grid in longitude and latitude. UnreachableError where a server does not
+    answer for now.
+    """
     fetcher = Fetcher(settings.cube, signer)
     bad_radar = []
     for scene in step.radar:
@@ -177,11 +181,11 @@ def _look_at(
             cube.check_assets(scene, settings.grid.bands, area, fetcher)
         any_share = settings.scenes.min_seen == 0
         share = 1.0 if any_share else seen_share(step, grid, settings, fetcher)
-        return _Look(share, None, bad_radar), fetcher.retries
+        return Look(share, None, bad_radar), fetcher.retries
     except UnreachableError:
         raise
     except ReadError as error:
-        return _Look(0.0, str(error), bad_radar), fetcher.retries
+        return Look(0.0, str(error), bad_radar), fetcher.retries
 
 
 def seen_share(step: Step, grid: GridPlan, settings: RunSettings, fetcher: Fetcher) -> float:

@@ -32,7 +32,7 @@ from cloudfree.pixels.radiometry import (
 )
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.restoration.restore import PairModel, cut_windows
-from cloudfree.scenes.harmonisation import decide_offset
+from cloudfree.scenes.harmonisation import Offset, decide_offset
 from cloudfree.scenes.scene import Scene, Step
 from cloudfree.walk.plausible import check_optical, check_radar
 
@@ -102,8 +102,9 @@ def settle_offsets(
 ) -> tuple[Step, ...]:
     """Return steps whose optical scenes all have a known offset.
 
-    Where metadata do not say, a sample of the scene is read and decides; ReadError where it
-    cannot be read.
+    Where metadata do not say, a sample of the scene is read and decides. Of a scene that cannot be
+    read it does not matter, since it will be left out; UnreachableError where a server does not
+    answer for now.
     """
     return tuple(
         replace(
@@ -117,6 +118,19 @@ def settle_offsets(
 def _settle(scene: Scene, settings: RunSettings, contract: Contract, fetcher: Fetcher) -> Scene:
     if scene.offset.dn is not None:
         return scene
+    try:
+        offset = _read_offset(scene, settings, contract, fetcher)
+    except UnreachableError:
+        raise
+    except ReadError as error:
+        return replace(scene, offset=Offset(dn=0, why=str(error)))
+    logger.warning("offset of scene %s: %s DN (%s)", scene.id, offset.dn, offset.why)
+    return replace(scene, offset=offset)
+
+
+def _read_offset(
+    scene: Scene, settings: RunSettings, contract: Contract, fetcher: Fetcher
+) -> Offset:
     bands = settings.grid.bands
     samples, valid = [], []
     for geobox in _sample_windows(scene, bands[0], contract, settings, fetcher):
@@ -128,9 +142,7 @@ def _settle(scene: Scene, settings: RunSettings, contract: Contract, fetcher: Fe
         valid.append(
             valid_pixels(pixels.dn[0], pixels.classification[0], carries_offset=False).ravel()
         )
-    offset = decide_offset(np.concatenate(samples, 1), np.concatenate(valid), scene.offset)
-    logger.warning("offset of scene %s: %s DN (%s)", scene.id, offset.dn, offset.why)
-    return replace(scene, offset=offset)
+    return decide_offset(np.concatenate(samples, 1), np.concatenate(valid), scene.offset)
 
 
 def measure_pair(

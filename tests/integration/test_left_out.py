@@ -156,3 +156,22 @@ def test_where_no_link_can_be_read_the_main_one_is_named(
     assert code == 2
     assert str(tmp_path / "main.tif") in complaint
     assert "other.tif" not in complaint
+
+
+def test_a_scene_of_unknown_offset_that_cannot_be_read_is_left_out(
+    cloudfree: Command, scenes: SyntheticScenes, right: Path, tmp_path: Path
+) -> None:
+    with changed(scenes, tmp_path / "items.json") as items:
+        broken = json.loads(json.dumps(items["sentinel-2-l2a"]))
+        broken["id"], broken["properties"]["datetime"] = "broken", "2024-06-16T10:20:31Z"
+        del broken["properties"]["s2:processing_baseline"]
+        broken["assets"]["B03"]["href"] = str(tmp_path / "gone.tif")
+        items["broken"] = broken
+    code, printed, _ = cloudfree(
+        "run", "--aoi", scenes.aoi, "--date", "2024-06-15/2024-06-16",
+        "--stac", tmp_path / "items.json", "--model", "baseline", "--no-check",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0
+    assert "2024-06-16  left out: cannot read B03 of scene broken" in printed
+    assert_same_pixels(open_raw(right), open_raw(tmp_path / "out"))

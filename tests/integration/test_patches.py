@@ -324,3 +324,30 @@ def test_an_output_that_is_a_file_and_a_broken_scene_are_one_line(
     (line,) = [line for line in complaint.splitlines() if line.startswith("cloudfree: ")]
     assert "broken.tif" in line
     assert "Traceback" not in complaint
+
+
+def test_a_broken_step_of_an_interval_and_one_that_shows_too_little_are_left_out(
+    cloudfree: Cli, scenes: SyntheticScenes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    items = json.loads(scenes.items.read_text())
+    for item in items["features"]:
+        for asset in item["assets"].values():
+            asset["href"] = str(scenes.items.parent / asset["href"])
+    optical = next(item for item in items["features"] if "B04" in item["assets"])
+    broken = json.loads(json.dumps(optical))
+    broken["id"], broken["properties"]["datetime"] = "broken", "2024-06-16T10:20:31Z"
+    del broken["properties"]["s2:processing_baseline"]  # the pixels would have to say it
+    broken["assets"]["B03"]["href"] = str(tmp_path / "gone.tif")
+    items["features"].append(broken)
+    (tmp_path / "items.json").write_text(json.dumps(items))
+    both = dataclasses.replace(scenes, items=tmp_path / "items.json", date="2024-06-15/2024-06-16")
+    code, printed, _ = cut(cloudfree, both, tmp_path / "p", "--json")
+    assert code == 0
+    counts = json.loads(printed)
+    places = sum(counts.values()) - counts["unreadable"]
+    assert counts["kept"] > 0
+    assert counts["unreadable"] == places
+    assert "left out broken: cannot read B03" in caplog.text
+    code, printed, _ = cut(cloudfree, scenes, tmp_path / "q", "--json", "--min-seen", "0.99")
+    assert code == 0
+    assert json.loads(printed) == {"kept": 0, "too little seen": places}
