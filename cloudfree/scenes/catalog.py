@@ -92,7 +92,7 @@ def search(
         )
         items = _ask(address, query, catalog.timeout_s) if is_api(address) else _read_local(address)
         _check_collections(address, items, sources)
-        wanted = [item for item in items if query.wants(item)]
+        wanted = [item for item in map(_plain, items) if query.wants(item)]
         found |= {(str(item["collection"]), str(item.get("id"))): item for item in wanted}
     logger.info("catalog.search: %d items", len(found))
     return [found[key] for key in sorted(found)]
@@ -190,6 +190,15 @@ def _ask(address: str, query: Query, timeout_s: float) -> list[Item]:
         return _read_pages(result.pages_as_dicts(), address)
     except _API_ERRORS as error:
         raise _no_answer(address, error) from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value with words for what JSON has no numbers for, as STAC writes them."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_search(document: Any) -> bool:

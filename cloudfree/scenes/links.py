@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin
+from urllib.parse import unquote, urljoin, urlsplit
 
 from cloudfree.scenes.providers import is_api
 
@@ -39,19 +39,29 @@ def resolve(href: str, document: str) -> str:
     return _existing(_beside(href, document), _beside(unquote(href), document))
 
 
+def link_of(asset: Mapping[str, Any]) -> str | None:
+    """Return the link of an asset, or of one of its alternates; None where it has none."""
+    href = asset.get("href")
+    try:
+        urlsplit(href)
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return href if isinstance(href, str) else None
+
+
 def alternates(asset: Mapping[str, Any]) -> Iterator[str]:
     """Yield the other links of an asset, as written (STAC extension ``alternate``)."""
     others = asset.get("alternate")
     for other in others.values() if isinstance(others, Mapping) else ():
-        if isinstance(other, Mapping) and isinstance(other.get("href"), str):
-            yield other["href"]
+        if isinstance(other, Mapping) and (href := link_of(other)) is not None:
+            yield href
 
 
 def with_links(asset: Mapping[str, Any], document: str) -> dict[str, Any]:
     """Return an asset with its links, alternate ones too, resolved against its ``document``."""
     resolved = dict(asset)
-    if isinstance(asset.get("href"), str):
-        resolved["href"] = resolve(asset["href"], document)
+    if (href := link_of(asset)) is not None:
+        resolved["href"] = resolve(href, document)
     if isinstance(asset.get("alternate"), Mapping):
         resolved["alternate"] = {
             name: with_links(other, document) if isinstance(other, Mapping) else other

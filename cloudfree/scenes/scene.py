@@ -18,7 +18,7 @@ from cloudfree.core.bands import find_asset_key
 from cloudfree.core.errors import CatalogError, SettingsError
 from cloudfree.geometry.aoi import cut_at_antimeridian
 from cloudfree.scenes.harmonisation import Offset, find_offset
-from cloudfree.scenes.links import alternates
+from cloudfree.scenes.links import alternates, link_of
 from cloudfree.scenes.providers import Collection, OpticalCollection
 from cloudfree.scenes.stored import Stored, read_stored
 
@@ -176,9 +176,9 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
             "platform": str(properties.get("platform", "")).lower(),
             "footprint": _read_footprint(item["geometry"]),
             "hrefs": {
-                key: asset["href"]
+                key: href
                 for key, asset in item["assets"].items()
-                if isinstance(asset.get("href"), str)
+                if (href := link_of(asset)) is not None
             },
             "assets": collection.assets,
             "alternates": {

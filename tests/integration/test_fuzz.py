@@ -526,6 +526,66 @@ def test_pictures(judge: Judge, tiny: SyntheticScenes, tmp_path: Path) -> None:
     judge.close(least=40)
 
 
+LINKS = (
+    "", ".", "/", "//", "file:", "file://", "file:///", "file://host/x.tif", "./%", "%00", "a\x00b",
+    "é\u202e.tif", "x" * 5000, "/vsizip/", "/vsizip/./B04.tif", "zip://B04.tif!", "/vsicurl/",
+    "/vsimem/nothing", "/vsistdin/", "s3://", "gs://a/b", "az:", "ftp://127.0.0.1:9/x.tif",
+    "http://", "http://127.0.0.1:9/x.tif", "http://[::1", "//127.0.0.1:9/x.tif",
+    "GTIFF_DIR:1:B04.tif", "NETCDF:x.nc:a", "<VRTDataset/>", "B04.tif?sig=1", "B04.tif#1",
+    "../../../../etc/passwd", "x.zarr/B04", "C:\\scenes\\B04.tif",
+)  # fmt: skip
+
+
+def test_links(judge: Judge, tiny: SyntheticScenes, tmp_path: Path) -> None:
+    folder = tmp_path / "scenes"
+    shutil.copytree(tiny.items.parent, folder)
+    for number, link in enumerate(LINKS):
+        draw = draw_for("links", number)
+        document = json.loads(tiny.items.read_text())
+        item = draw.choice(document["features"])
+        asset = item["assets"][
+            draw.choice([k for k in ("B04", "SCL", "vv") if k in item["assets"]])
+        ]
+        if draw.random() < 0.4:
+            other = draw.choice([link, None, [link], {"href": link}, {"href": 1}])
+            asset["alternate"] = draw.choice([{"a": other}, other, {"a": {"href": asset["href"]}}])
+        asset["href"] = link
+        (folder / "items.json").write_text(json.dumps(document))
+        judge.run(number, f"{link[:20]!r}", [*words(
+            "run", tiny, aoi=small_area(tiny, tmp_path), stac=folder / "items.json",
+            out=tmp_path / f"out{number}", config=impatient(tmp_path),
+        ), "--no-check"])  # fmt: skip
+    judge.close(least=len(LINKS))
+
+
+def impatient(folder: Path) -> Path:
+    file = folder / "impatient.toml"
+    file.write_text("[cube]\nattempts = 1\ntimeout_s = 2\n")
+    return file
+
+
+def test_numbers(judge: Judge, tiny: SyntheticScenes, tmp_path: Path) -> None:
+    values = (*WRONG, 0, -1, 1e-4, 2e-4, 1e-300, 65535, 1000, "1e-4", "nan", "dB")
+    folder = tmp_path / "scenes"
+    shutil.copytree(tiny.items.parent, folder)
+    for number in range(40):
+        draw = draw_for("numbers", number)
+        said = {
+            draw.choice(("", "raster:")) + name: draw.choice(values)
+            for name in draw.sample(("scale", "offset", "nodata", "unit"), 2)
+        }
+        document = json.loads(tiny.items.read_text())
+        asset = draw.choice([a for i in document["features"] for a in i["assets"].values()])
+        place = draw.choice(("", "bands", "raster:bands"))
+        asset |= {place: draw.choice(([said], said, [None], []))} if place else said
+        (folder / "items.json").write_text(json.dumps(document))
+        judge.run(number, f"{place} {str(said)[:60]}", [*words(
+            "run", tiny, aoi=small_area(tiny, tmp_path), stac=folder / "items.json",
+            out=tmp_path / f"out{number}",
+        ), "--no-check"])  # fmt: skip
+    judge.close(least=40)
+
+
 @pytest.fixture(scope="module")
 def product(tiny: SyntheticScenes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole product that damaged ones are copies of."""

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +264,12 @@ def test_radar_without_terrain_correction_is_left_out_with_the_reason(
     scenes, _ = read_scenes(found, find_sources(CatalogSettings(), str(path)))
     assert [scene.id for scene in scenes] == ["o"]
     assert "left out 1 items of sentinel-1-grd: it is not corrected for terrain" in caplog.text
+
+
+def test_numbers_that_are_none_become_words(tmp_path: Path) -> None:
+    one = item("a")
+    one["assets"]["B04"]["raster:bands"] = [{"nodata": float("nan"), "offset": float("-inf")}]
+    (found,) = ask(write(tmp_path, one))
+    assert found["assets"]["B04"]["raster:bands"] == [{"nodata": "nan", "offset": "-inf"}]
+    (scene,) = read_scenes([found], find_sources(CatalogSettings(), "items.json")).scenes
+    assert math.isnan(scene.stored_as("B04").nodata or 0)
