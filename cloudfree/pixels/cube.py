@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 import stackstac
 from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError, RasterioIOError
@@ -51,6 +52,8 @@ _GDAL = {
     "VSI_CACHE": "TRUE",
 }
 """For cloud-optimised GeoTIFFs: no directory listings; for object stores, patience."""
+_ANY_EPSG = 3857
+"""stackstac wants an EPSG code of grid and item, to see that they are one; a grid may have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +200,6 @@ def _stack(
     """
     hrefs = {layer: scene.href(layer) or "" for layer in layers}
     bounds = geobox.boundingbox.bbox
-    epsg = crs_of(geobox).epsg
     item: dict[str, Any] = {
         "id": scene.id,
         "type": "Feature",
@@ -206,7 +208,7 @@ def _stack(
         "bbox": list(bounds),
         "properties": {
             "datetime": scene.time.isoformat(),
-            "proj:epsg": epsg,
+            "proj:epsg": _ANY_EPSG,
             "proj:bbox": list(bounds),
         },
         "assets": {layer: {"href": href} for layer, href in hrefs.items()},
@@ -214,7 +216,7 @@ def _stack(
     cube = stackstac.stack(
         [item],
         assets=list(layers),
-        epsg=epsg,
+        epsg=_ANY_EPSG,
         resolution=abs(geobox.affine.a),
         bounds=bounds,
         snap_bounds=False,
@@ -229,6 +231,7 @@ def _stack(
         errors_as_nodata=(),
         reader=functools.partial(
             reader,
+            crs=crs_of(geobox),
             fetcher=fetcher,
             layers={
                 href: _Layer(
@@ -265,6 +268,7 @@ class ExactReader:
         resampling: Resampling,
         dtype: np.dtype[Any],
         fill_value: float,
+        crs: CRS,
         fetcher: Fetcher,
         layers: Mapping[str, _Layer],
         **_: Any,
@@ -274,6 +278,7 @@ class ExactReader:
         self.resampling = resampling
         self.dtype = dtype
         self.fill_value = fill_value
+        self.crs = crs
         self.fetcher = fetcher
         self.layer = layers[url]
 
@@ -281,7 +286,7 @@ class ExactReader:
         """Return the window (y, x) of the target grid."""
         spec = self.spec
         y, x = window.toslices()
-        target = GeoBox(spec.shape, spec.transform, f"EPSG:{spec.epsg}")[y, x]
+        target = GeoBox(spec.shape, spec.transform, self.crs)[y, x]
         try:
             part = read_asset(self.url, self.fetcher, lambda source: self._look(source, target))
         except ReadError as error:

@@ -22,6 +22,7 @@ from cloudfree.core.bands import BANDS, choose_shown
 from cloudfree.core.contract import Contract
 from cloudfree.core.keys import unsigned
 from cloudfree.geometry.aoi import cut_at_antimeridian
+from cloudfree.geometry.crs import describe_crs
 from cloudfree.geometry.grid import GridPlan
 from cloudfree.product.cog import Cog, Statistics
 from cloudfree.product.layers import NODATA, Layer
@@ -165,7 +166,7 @@ def _properties(
 
 def _position(grid: GridPlan) -> dict[str, Any]:
     return {
-        "proj:code": f"EPSG:{grid.epsg}",
+        **describe_crs(grid.crs),
         "proj:shape": list(grid.geobox.shape),
         "proj:transform": list(grid.geobox.affine)[:6],
         "proj:bbox": list(grid.geobox.boundingbox.bbox),

@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from cloudfree.core.bands import find_asset_key
 from cloudfree.core.errors import CatalogError, SettingsError
 from cloudfree.geometry.aoi import cut_at_antimeridian
+from cloudfree.geometry.crs import find_zone, zones_of
 from cloudfree.scenes.harmonisation import Offset, find_offset
 from cloudfree.scenes.providers import Collection, OpticalCollection
 from cloudfree.scenes.stored import Stored, read_stored
@@ -24,6 +25,11 @@ _DAY = dt.timedelta(days=1)
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
 _TILES = ("grid:code", "s2:mgrs_tile", "s2:tile_id")
 """Properties that name the MGRS tile, whichever the collection's table has."""
+_CODES = ("proj:code", "proj:epsg")
+"""Properties that name the CRS, of the projection extension from 2.0 on and before."""
+_EPSG = re.compile(r"(?:EPSG:)?(\d{4,5})")
+_FIRST_NORTHERN_BAND = "N"
+"""Of MGRS: bands of latitude have letters from the south up."""
 _MGRS = re.compile(r"(?<![A-Z0-9])T?(\d{1,2})([C-X][A-Z]{2})(?![A-Z0-9])")
 
 
@@ -81,6 +87,9 @@ class Scene:
     """Band -> asset key, where it is called neither by its name nor by its common name."""
     stored: Mapping[str, Stored] = field(default_factory=dict)
     """Asset key -> what the item says of its numbers; only assets of which it says something."""
+    zone: int | None = None
+    """EPSG code of the UTM zone that an optical scene's pixels lie in; None where the item does
+    not say, or names one that its footprint does not reach."""
 
     def href(self, band: str) -> str | None:
         """Return the link to a band, polarisation or the scene classification."""
@@ -185,11 +194,12 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
                 offset=Offset(dn=0, why="radar"),
                 cloud_percent=None,
             )
-        cloud = properties.get(collection.cloud)
+        cloud, tile = properties.get(collection.cloud), _read_tile(properties, collection)
         return Scene(
             **common,
             datatake=str(properties.get(collection.datatake, "")),
-            tile=_read_tile(properties, collection),
+            tile=tile,
+            zone=_read_zone(item, tile, common["footprint"]),
             orbit_state="",
             baseline=str(properties.get(collection.baseline, "")),
             kind=collection.level,
@@ -210,6 +220,21 @@ def _read_tile(properties: Mapping[str, Any], collection: OpticalCollection) -> 
         if found:
             return f"{int(found[1]):02d}{found[2]}"
     return ""
+
+
+def _read_zone(item: Mapping[str, Any], tile: str, footprint: BaseGeometry) -> int | None:
+    """Return the UTM zone that the item, one of its assets or its tile names."""
+    said = [item["properties"], *item["assets"].values()]
+    codes = [
+        int(found[1])
+        for facts in said
+        for name in _CODES
+        if (found := _EPSG.fullmatch(str(facts.get(name) or "")))
+    ]
+    if tile:
+        codes.append(find_zone(int(tile[:2]), north=tile[2] >= _FIRST_NORTHERN_BAND))
+    named = next(iter(codes), None)
+    return named if named in zones_of(footprint) else None
 
 
 def _as_percent(value: Any) -> float | None:
