@@ -36,8 +36,8 @@ def warn_of_scale(grid: GridPlan, aoi: Aoi) -> list[str]:
     counted = grid.area.area / to_equal_area(aoi.geometry).area - 1
     worst = max((1 / scale.smallest_m2 - 1, 1 / scale.largest_m2 - 1), key=abs)
     return [
-        f"{said}; counted in them the area is {_percent(counted)}, parts of it up to "
-        f"{_percent(worst)}. Give --crs {_cure(aoi)}"
+        f"{said}; counted in them the area is {_percent(counted)}, its "
+        f"worst part {_percent(worst)}. Give --crs {_cure(aoi)}"
     ]
 
 
@@ -48,4 +48,6 @@ def _cure(aoi: Aoi) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * abs(share):.2g} % too {'large' if share > 0 else 'small'}"
+    percent = 100 * abs(share)
+    digits = f"{percent:.2g}" if percent < 10 else f"{percent:.0f}"
+    return f"{digits} % too {'large' if share > 0 else 'small'}"
