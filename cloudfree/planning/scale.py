@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import shapely
 from odc.geo.crs import CRS
 from shapely.geometry.base import BaseGeometry
@@ -31,20 +33,28 @@ def warn_of_scale(grid: GridPlan, aoi: Aoi) -> list[str]:
         f"pixels of {side:g} m in {name_crs(grid.crs)} measure {side * scale.shortest:.3g} to "
         f"{side * scale.longest:.3g} m on the ground"
     )
-    if max(scale.largest_m2 - 1, 1 - scale.smallest_m2) <= TOLERANCE:
-        return [f"{said}; areas counted in them are right"]
-    counted = grid.area.area / to_equal_area(aoi.geometry).area - 1
     worst = max((1 / scale.smallest_m2 - 1, 1 / scale.largest_m2 - 1), key=abs)
-    return [
-        f"{said}; counted in them the area is {_percent(counted)}, its "
-        f"worst part {_percent(worst)}. Give --crs {_cure(aoi)}"
-    ]
+    if abs(worst) <= TOLERANCE:
+        areas = "areas counted in them are right"
+        least_uneven = scale.longest / scale.shortest
+    else:
+        counted = grid.area.area / to_equal_area(aoi.geometry).area - 1
+        areas = f"counted in them the area is {_percent(counted)}, its worst part {_percent(worst)}"
+        least_uneven = math.inf  # any grid with areas that are right is better
+    return [f"{said}; {areas}{_cure(aoi, least_uneven)}"]
 
 
-def _cure(aoi: Aoi) -> str:
-    """Return the first setting whose grid has areas that are right."""
-    utm = choose_crs(aoi.geometry, UTM, {})
-    return UTM if measure_scale(utm, aoi.geometry).is_true else EQUAL_AREA
+def _cure(aoi: Aoi, least_uneven: float) -> str:
+    """Return what to give instead, if anything: a zone that is true, or equal areas.
+
+    Equal areas are no cure where lengths there differ as much as ``least_uneven``, longest by
+    shortest.
+    """
+    for name in (UTM, EQUAL_AREA):
+        scale = measure_scale(choose_crs(aoi.geometry, name, {}), aoi.geometry)
+        if scale.is_true or (name == EQUAL_AREA and scale.longest / scale.shortest < least_uneven):
+            return f". Give --crs {name}"
+    return ""
 
 
 def _percent(share: float) -> str:

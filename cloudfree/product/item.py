@@ -21,9 +21,8 @@ from shapely.geometry import mapping
 from cloudfree.core.bands import BANDS, choose_shown
 from cloudfree.core.contract import Contract
 from cloudfree.core.keys import unsigned
-from cloudfree.geometry.aoi import cut_at_antimeridian
 from cloudfree.geometry.crs import describe_crs
-from cloudfree.geometry.grid import GridPlan
+from cloudfree.geometry.grid import GridPlan, outline
 from cloudfree.product.cog import Cog, Statistics
 from cloudfree.product.layers import NODATA, Layer
 from cloudfree.product.provenance import ATTRIBUTION, RUN, versions
@@ -100,8 +99,7 @@ def build_item(
 ) -> dict[str, Any]:
     """Return the Item; ``summary`` is what run.json says, ``files`` are those beside the COGs."""
     cogs, times = tuple(cogs), [step.time for step in product.steps]
-    outline = cut_at_antimeridian(product.grid.geobox.geographic_extent.geom)
-    footprint = shapely.simplify(outline, _SLACK_DEG)
+    footprint = shapely.simplify(outline(product.grid.geobox), _SLACK_DEG)
     item = pystac.Item(
         id=identifier,
         geometry=json.loads(shapely.to_geojson(footprint)),

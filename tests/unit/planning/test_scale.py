@@ -45,6 +45,20 @@ def test_an_area_that_fits_a_zone_is_told_to_take_it() -> None:
     assert other.endswith("Give --crs utm")
 
 
+def test_right_areas_in_wrong_shapes_are_told_of_a_grid_with_truer_ones() -> None:
+    patagonia = shapely.box(-76, -56, -66, -40)
+    assert warn(MUNICH, "EPSG:6933") == [
+        "pixels of 10 m in EPSG:6933 measure 7.69 to 13 m on the ground; areas counted in them are "
+        "right. Give --crs utm"
+    ]
+    (line,) = warn(USA, "EPSG:6933")
+    assert line.endswith("are right. Give --crs equal-area")
+    (line,) = warn(USA, "EPSG:5070")
+    assert line.endswith("measure 9.88 to 10.1 m on the ground; areas counted in them are right")
+    (line,) = warn(patagonia, "EPSG:6933")
+    assert line.endswith("are right. Give --crs utm")
+
+
 def test_areas_are_those_on_the_ground() -> None:
     """A quarter of the northern hemisphere, and two halves at the antimeridian."""
     globe_m2 = 510_065_621_724_089
