@@ -28,7 +28,9 @@ from cloudfree.core.errors import (
 from cloudfree.core.progress import Advance, Progress
 from cloudfree.core.timing import Stopwatch
 from cloudfree.core.types import Float32Array, Masks, Model
+from cloudfree.geometry.crs import name_crs
 from cloudfree.geometry.grid import GridPlan
+from cloudfree.geometry.ground import measure_scale
 from cloudfree.pixels.masks import reach_px
 from cloudfree.pixels.observation import Observation
 from cloudfree.pixels.observe import observe
@@ -101,7 +103,8 @@ def cut_patches(
             f"no radar within {request.settings.scenes.sar_days:g} days of {request.date}: there "
             "is nothing to pair. Raise --sar-days or choose another date"
         )
-    halo_px = reach_px(request.settings.masks, plan.grid.resolution_m)
+    scale = measure_scale(plan.grid.crs, plan.aoi.geometry)
+    halo_px = reach_px(request.settings.masks, scale.smallest_pixel_m(plan.grid.resolution_m))
     blocks = list(find_blocks(plan.grid, choice.size_px, halo_px))
     squares = sum(len(block.squares) for block in blocks)
     if not squares:
@@ -251,7 +254,8 @@ class Cutter:
         shown = replace(patch.masks, seen=patch.masks.seen | patch.masks.made)
         optical, radar, _ = cut_windows(replace(patch, masks=shown), [_WHOLE], pair)
         stretch = pair.optical.of_bands(list(pair.bands))
-        epsg, bands = self.plan.grid.epsg, self.plan.settings.grid.bands
+        crs, bands = name_crs(self.plan.grid.crs), self.plan.settings.grid.bands
+        lattice = f"{crs.removeprefix('EPSG:')}_{self.choice.size_px}"
         file = self.out / scene.id / f"{self.step.time:%Y-%m-%d}_{at[0]}_{at[1]}.npz"
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -265,8 +269,8 @@ class Cutter:
                 high_dn=np.array(stretch.high, np.float32),
                 scene=np.array(scene.id),
                 time=np.array(f"{self.step.time:%Y-%m-%dT%H:%M:%SZ}"),
-                place=np.array(f"{epsg}_{self.choice.size_px}_{at[0]}_{at[1]}"),
-                crs=np.array(f"EPSG:{epsg}"),
+                place=np.array(f"{lattice}_{at[0]}_{at[1]}"),
+                crs=np.array(crs),
                 transform=np.array(tuple(box.affine)[:6]),
             )
         except OSError as error:

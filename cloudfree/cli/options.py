@@ -119,7 +119,10 @@ def request_options(command: F) -> F:
         ),
         click.option("--model", help="Name of a built-in model or folder of a bundle."),
         click.option("--bands", help="Optical bands of the product, such as B04,B03,B02,B08."),
-        click.option("--crs", help="utm, or a projected CRS in metres."),
+        click.option(
+            "--crs",
+            help="utm, equal-area (for areas too wide for a zone), or a projected CRS in metres.",
+        ),
         click.option("--resolution", type=float, help="Side of a pixel in metres."),
         click.option("--chunk-px", type=int, help="Side of a chunk in pixels."),
         click.option(

@@ -79,7 +79,9 @@ class GridSettings:
     """Optical bands of the product, in its order: red, green and blue first, since QGIS shows the
     first three bands of a file."""
     crs: str = "utm"
-    """``utm`` for the zone of the area, or a projected CRS in metres such as ``EPSG:32633``."""
+    """``utm`` for the zone of the area's middle or, where no scene lies in that, of the scenes;
+    ``equal-area`` for Lambert's azimuthal one around the area; or a projected CRS in metres such as
+    ``EPSG:32633``."""
     resolution_m: float = 10.0
     """Side of a pixel."""
     chunk_px: int = 2048

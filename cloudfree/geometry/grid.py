@@ -7,7 +7,7 @@ and column whatever area it is part of, so areas that overlap share pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,9 +16,7 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
-from pyproj.aoi import AreaOfInterest
-from pyproj.database import query_utm_crs_info
-from pyproj.exceptions import CRSError
+from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -26,12 +24,14 @@ from cloudfree.core.config import GridSettings
 from cloudfree.core.errors import AoiError, SettingsError
 from cloudfree.core.types import BoolArray
 from cloudfree.geometry.aoi import Aoi
+from cloudfree.geometry.crs import choose_crs, name_crs
 
 SNAP_M = 60.0
 """Edges lie on multiples of the coarsest Sentinel-2 pixel, so that every band can share them."""
 _DENSIFY_DEG = 0.01
 _SEAM_M = 1e-3
-_ZONE_DEG = 6
+_SEAM_DEG = 1e-9
+_OUTLINE_PARTS = 500
 _LAYER_BYTES = 2 * 2 + 2
 """Two scene index layers of two bytes, source and cloud of one."""
 _OVERVIEW_BYTES = 2
@@ -80,12 +80,9 @@ class GridPlan:
         return float(self.geobox.affine.a)
 
     @property
-    def epsg(self) -> int:
-        """EPSG code of the CRS."""
-        code = crs_of(self.geobox).epsg
-        if code is None:
-            raise SettingsError(f"{self.geobox.crs} has no EPSG code; choose a CRS that has one")
-        return int(code)
+    def crs(self) -> CRS:
+        """Its CRS."""
+        return crs_of(self.geobox)
 
     @property
     def cuts(self) -> tuple[int, int]:
@@ -151,13 +148,15 @@ def halo_px(*, window_px: int, reach_px: int, mask_px: int) -> int:
     return reach_px + window_px - 1 + mask_px
 
 
-def plan_grid(aoi: Aoi, settings: GridSettings, *, halo: int) -> GridPlan:
+def plan_grid(
+    aoi: Aoi, settings: GridSettings, *, halo: int, zones: Mapping[int, float] | None = None
+) -> GridPlan:
     """Return the grid of a product over ``aoi``, its edges on multiples of 60 m.
 
-    Raises AoiError where the area cannot be drawn in the CRS and SettingsError where the CRS
-    is not one in metres.
+    ``zones`` are those that its scenes lie in, see ``crs.choose_crs``. Raises AoiError where the
+    area cannot be drawn in the CRS and SettingsError where the CRS is not one in metres.
     """
-    crs = _choose_crs(aoi, settings.crs)
+    crs = choose_crs(aoi.geometry, settings.crs, zones or {})
     area = project_area(aoi.geometry, crs)
     resolution = settings.resolution_m
     snap = SNAP_M if SNAP_M % resolution == 0 else resolution
@@ -176,47 +175,30 @@ def project_area(geometry: Polygon | MultiPolygon, crs: CRS) -> Polygon | MultiP
     dense = shapely.segmentize(geometry, _DENSIFY_DEG)
     area = shapely.transform(dense, transform, interleaved=False)
     if (geometry.bounds[0], geometry.bounds[2]) == (-180, 180):  # its halves are one again
-        area = shapely.union_all(shapely.get_parts(area), grid_size=_SEAM_M)
+        area = shapely.union_all(shapely.get_parts(shapely.make_valid(area)), grid_size=_SEAM_M)
     if not np.isfinite(area.bounds).all() or not area.is_valid:
-        raise AoiError(f"the area cannot be drawn in {crs}; choose another --crs")
+        raise AoiError(
+            f"the area cannot be drawn in {name_crs(crs)}; choose another --crs, such as EPSG:6933"
+        )
     return area
 
 
-def _choose_crs(aoi: Aoi, name: str) -> CRS:
-    if name.lower() == "utm":
-        point = max(_cut_by_zone(aoi.geometry), key=_square_degrees).representative_point()
-        found = query_utm_crs_info(
-            datum_name="WGS 84",
-            area_of_interest=AreaOfInterest(point.x, point.y, point.x, point.y),
-        )
-        if not found:
-            raise AoiError(f"no UTM zone reaches latitude {point.y:g}; give --crs")
-        return CRS(f"EPSG:{found[0].code}")
-    try:
-        crs = CRS(name)
-    except (CRSError, ValueError):
-        raise SettingsError(f"crs is {name!r}; give utm or a code such as EPSG:32633") from None
-    if not crs.projected or "metre" not in crs.units:
-        raise SettingsError(f"crs {name!r} is not projected in metres; give utm or such a one")
-    return crs
-
-
-def _cut_by_zone(geometry: Polygon | MultiPolygon) -> list[BaseGeometry]:
-    """Return what lies in each UTM zone, north and south of the equator."""
-    west, _, east, _ = geometry.bounds
-    zones = range(math.floor(west / _ZONE_DEG), math.ceil(east / _ZONE_DEG))
-    boxes = [
-        shapely.box(zone * _ZONE_DEG, south, (zone + 1) * _ZONE_DEG, south + 90)
-        for zone in zones
-        for south in (0, -90)
-    ]
-    parts = [geometry.intersection(box) for box in boxes]
-    return [part for part in parts if part.area > 0]
-
-
-def _square_degrees(part: BaseGeometry) -> float:
-    """Return an area in square degrees of latitude: degrees of longitude are shorter."""
-    return float(part.area * math.cos(math.radians(part.centroid.y)))
+def outline(geobox: GeoBox) -> BaseGeometry:
+    """Return a geobox in longitude and latitude, edges densified, cut at the antimeridian."""
+    left, bottom, right, top = geobox.boundingbox.bbox
+    side = max(right - left, top - bottom)
+    ring = shapely.segmentize(shapely.box(left, bottom, right, top).exterior, side / _OUTLINE_PARTS)
+    to_lonlat = Transformer.from_crs(crs_of(geobox).to_wkt(), "EPSG:4326", always_xy=True).transform
+    x, y = to_lonlat(*shapely.get_coordinates(ring).T)
+    x = np.unwrap(x, period=360)
+    if abs(x[-1] - x[0]) > 180:  # it goes around a pole
+        pole = math.copysign(90, y.mean())
+        x, y = np.append(x, [x[-1], x[0]]), np.append(y, [pole, pole])
+    drawn = Polygon(np.stack([x, y], axis=1))
+    turns = range(round(x.min() / 360), round(x.max() / 360) + 1)
+    parts = [drawn.intersection(shapely.box(360 * t - 180, -90, 360 * t + 180, 90)) for t in turns]
+    moved = [translate(part, -360 * t) for part, t in zip(parts, turns, strict=True)]
+    return shapely.union_all(moved, grid_size=_SEAM_DEG)
 
 
 def crs_of(geobox: GeoBox) -> CRS:

@@ -17,6 +17,7 @@ import rasterio
 import shapely
 import stackstac
 from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError, RasterioIOError
@@ -55,6 +56,8 @@ _GDAL = {
     "VSI_CACHE": "TRUE",
 }
 """For cloud-optimised GeoTIFFs: no directory listings; for object stores, patience."""
+_ANY_EPSG = 3857
+"""stackstac wants an EPSG code of grid and item, to see that they are one; a grid may have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +253,6 @@ def _stack(
     by which link; stackstac's links are the names of the layers.
     """
     bounds = geobox.boundingbox.bbox
-    epsg = crs_of(geobox).epsg
     item: dict[str, Any] = {
         "id": scene.id,
         "type": "Feature",
@@ -259,7 +261,7 @@ def _stack(
         "bbox": list(bounds),
         "properties": {
             "datetime": scene.time.isoformat(),
-            "proj:epsg": epsg,
+            "proj:epsg": _ANY_EPSG,
             "proj:bbox": list(bounds),
         },
         "assets": {layer: {"href": layer} for layer in layers},
@@ -267,7 +269,7 @@ def _stack(
     cube = stackstac.stack(
         [item],
         assets=list(layers),
-        epsg=epsg,
+        epsg=_ANY_EPSG,
         resolution=abs(geobox.affine.a),
         bounds=bounds,
         snap_bounds=False,
@@ -282,6 +284,7 @@ def _stack(
         errors_as_nodata=(),
         reader=functools.partial(
             reader,
+            crs=crs_of(geobox),
             fetcher=fetcher,
             layers={
                 layer: _Layer(
@@ -319,6 +322,7 @@ class ExactReader:
         resampling: Resampling,
         dtype: np.dtype[Any],
         fill_value: float,
+        crs: CRS,
         fetcher: Fetcher,
         layers: Mapping[str, _Layer],
         **_: Any,
@@ -327,6 +331,7 @@ class ExactReader:
         self.resampling = resampling
         self.dtype = dtype
         self.fill_value = fill_value
+        self.crs = crs
         self.fetcher = fetcher
         self.layer = layers[url]
 
@@ -334,7 +339,7 @@ class ExactReader:
         """Return the window (y, x) of the target grid."""
         spec = self.spec
         y, x = window.toslices()
-        target = GeoBox(spec.shape, spec.transform, f"EPSG:{spec.epsg}")[y, x]
+        target = GeoBox(spec.shape, spec.transform, self.crs)[y, x]
         try:
             part = read_asset(
                 self.layer.links, self.fetcher, lambda source: self._look(source, target)

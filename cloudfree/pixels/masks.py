@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import binary_opening, distance_transform_edt, find_objects, label
 
 from cloudfree.core.config import MaskSettings
-from cloudfree.core.types import BoolArray, Float32Array, UInt8Array, UInt16Array
+from cloudfree.core.types import BoolArray, Float32Array, Float64Array, UInt8Array, UInt16Array
 
 CLEAR, CLOUDY, SHADOW, DILATED, DEFECTIVE = 0, 1, 2, 3, 4
 """Codes of the product's ``cloud`` layer."""
@@ -88,56 +88,66 @@ def hidden_pixels(
     drawn: UInt8Array | None,
     valid: BoolArray,
     settings: MaskSettings,
-    resolution_m: float,
+    pixel_m: float | Float64Array,
 ) -> UInt8Array:
     """Return the final ``cloud`` codes (y, x) of one scene, from those of its classes or detector.
 
     Beyond where the scene is ``valid``, ``codes`` are those of its neighbours, clear where there
-    are none. Specks are dropped, then ``drawn``, a user's mask, overrules what it knows, then cloud
-    and shadow grow. Not valid is clear: there is nothing to hide. A pixel's code depends on what
-    lies within reach_px.
+    are none. ``pixel_m``, one for all or (y, x), is how wide pixels are on the ground. Specks are
+    dropped, then ``drawn``, a user's mask, overrules what it knows, then cloud and shadow grow.
+    Not valid is clear: there is nothing to hide. A pixel's code depends on what lies within
+    reach_px.
     """
     codes = codes.copy()
     spots = (codes == CLOUDY) | (codes == SHADOW)
-    codes[spots & ~drop_specks(spots, settings.min_area_m2 / resolution_m**2)] = CLEAR
+    codes[spots & ~drop_specks(spots, settings.min_area_m2 / pixel_m**2)] = CLEAR
     if drawn is not None:
         codes[drawn == DRAWN_SEEN] = CLEAR
         codes[(drawn == DRAWN_HIDDEN) & (codes != SHADOW)] = CLOUDY
-    grown = dilate((codes == CLOUDY) | (codes == SHADOW), settings.dilation_m / resolution_m)
+    grown = dilate((codes == CLOUDY) | (codes == SHADOW), settings.dilation_m / pixel_m)
     codes[grown & (codes == CLEAR)] = DILATED
     codes[~valid] = CLEAR
     return codes
 
 
-def reach_px(settings: MaskSettings, resolution_m: float) -> int:
-    """Return how far from a pixel hidden_pixels looks: the dilation, and a speck beyond it."""
-    speck = max(math.ceil(settings.min_area_m2 / resolution_m**2) - 1, 0)
-    return math.ceil(settings.dilation_m / resolution_m) + speck
+def reach_px(settings: MaskSettings, pixel_m: float) -> int:
+    """Return how far from a pixel hidden_pixels looks: the dilation, and a speck beyond it.
+
+    ``pixel_m`` is the side of the smallest pixel on the ground.
+    """
+    speck = max(math.ceil(settings.min_area_m2 / pixel_m**2) - 1, 0)
+    return math.ceil(settings.dilation_m / pixel_m) + speck
 
 
-def drop_specks(mask: BoolArray, least_px: float) -> BoolArray:
+def drop_specks(mask: BoolArray, least_px: float | Float64Array) -> BoolArray:
     """Return the mask without what hangs together, also over corners, in fewer pixels.
 
-    Whether a pixel stays depends on the pixels nearer than ``least_px`` only: a longer way to the
-    edge of the array is itself enough of them.
+    ``least_px`` is one for all or (y, x), what is enough for the pixel to stay. Whether it stays
+    depends on the pixels nearer than ``least_px`` only: a longer way to the edge of the array is
+    itself enough of them.
     """
-    if least_px <= 1 or not mask.any():
+    if np.max(least_px) <= 1 or not mask.any():
         return mask
     spots, _ = label(mask, np.ones((3, 3), bool))
-    kept: BoolArray = mask & (np.bincount(spots.ravel()) >= least_px)[spots]
+    sizes_px = np.bincount(spots.ravel()).astype(np.int32)
+    kept: BoolArray = mask & (sizes_px[spots] >= least_px)
     return kept
 
 
-def dilate(mask: BoolArray, radius_px: float) -> BoolArray:
-    """Return the mask grown by a disc: True within ``radius_px`` of a True pixel."""
-    if radius_px <= 0 or not mask.any():
+def dilate(mask: BoolArray, radius_px: float | Float64Array) -> BoolArray:
+    """Return the mask grown by a disc: True within ``radius_px`` of a True pixel.
+
+    The radius is one for all or (y, x), that of the pixel which may become True.
+    """
+    furthest = np.max(radius_px)
+    if furthest <= 0 or not mask.any():
         return mask
     box = find_objects(mask.astype(np.uint8))[0]
-    margin = int(np.ceil(radius_px))
+    margin = math.ceil(furthest)
     region = tuple(slice(max(part.start - margin, 0), part.stop + margin) for part in box)
     grown = mask.copy()
     distance = distance_transform_edt(~mask[region])
-    grown[region] = distance <= radius_px + 1e-6
+    grown[region] = distance <= np.broadcast_to(radius_px, mask.shape)[region] + 1e-6
     return grown
 
 

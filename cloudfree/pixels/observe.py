@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from cloudfree.core.bands import REFLECTANCE_SCALE
 from cloudfree.core.config import RunSettings
 from cloudfree.core.types import BoolArray, Masks, UInt8Array, UInt16Array
+from cloudfree.geometry.ground import pixel_sides_m
 from cloudfree.pixels import cube, masks, radiometry
 from cloudfree.pixels.detectors import choose_detector, needs_detector
 from cloudfree.pixels.mask_file import read_mask
@@ -107,7 +108,7 @@ def _hide(
 ) -> UInt8Array:
     """Return the ``cloud`` codes (scene, y, x) of a step's optical scenes."""
     drawn = None if settings.masks.file is None else read_mask(settings.masks.file, geobox)
-    resolution = abs(geobox.affine.a)
+    pixel_m = pixel_sides_m(geobox)
     found = np.zeros(valid.shape, np.uint8)
     for index, scene in enumerate(step.optical):
         classes = pixels.classification[index]
@@ -121,9 +122,7 @@ def _hide(
     first = np.take_along_axis(found, valid.argmax(axis=0)[None], axis=0)[0]
     return np.stack(
         [
-            masks.hidden_pixels(
-                np.where(here, codes, first), drawn, here, settings.masks, resolution
-            )
+            masks.hidden_pixels(np.where(here, codes, first), drawn, here, settings.masks, pixel_m)
             for codes, here in zip(found, valid, strict=True)
         ]
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 import shapely
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
@@ -17,11 +17,14 @@ from cloudfree.core.contract import Channels
 from cloudfree.core.errors import BundleError, MaskError, NoSceneError
 from cloudfree.core.types import Signer
 from cloudfree.geometry.aoi import Aoi, Area, read_aoi
-from cloudfree.geometry.grid import GridPlan, crs_of, halo_px, plan_grid, project_area
+from cloudfree.geometry.crs import name_crs
+from cloudfree.geometry.grid import GridPlan, halo_px, plan_grid
+from cloudfree.geometry.ground import measure_scale
 from cloudfree.geometry.windows import Lattice
 from cloudfree.pixels.detectors import choose_detector, describe_mask, needs_detector
 from cloudfree.pixels.mask_file import check_mask
 from cloudfree.pixels.masks import EMPTY_REACH_PX, reach_px
+from cloudfree.planning.scale import to_equal_area, warn_of_scale
 from cloudfree.product.layers import Layer, choose_layers
 from cloudfree.product.printout import plan_text
 from cloudfree.product.provenance import describe_step
@@ -119,16 +122,18 @@ class Plan:
 
     def gaps_km2(self, step: Step) -> dict[str, float]:
         """Return how much of the area no optical and no radar footprint covers."""
-        crs = crs_of(self.grid.geobox)
-        area = self.grid.area
+        area = to_equal_area(self.aoi.geometry)
         return {
-            kind: round(area.difference(_project(scenes, crs)).area / 1e6, 3)
+            kind: round(area.difference(_footprints(scenes)).area / 1e6, 3)
             for kind, scenes in (("optical", step.optical), ("radar", step.radar))
         }
 
     def warnings(self) -> list[str]:
-        """Return what the user should know: what was left out, what the model did not learn on."""
-        contract, said = self.bundle.contract, [f"left out: {why}" for why in self.unusable]
+        """Return what the user should know: how far pixels are off, what was left out, what the
+        model did not learn on.
+        """
+        contract, said = self.bundle.contract, warn_of_scale(self.grid, self.aoi)
+        said += [f"left out: {why}" for why in self.unusable]
         for word, wanted, scenes in (
             ("Sentinel-2 level", contract.levels, [s for step in self.steps for s in step.optical]),
             (
@@ -179,11 +184,11 @@ class Plan:
             "steps": [{**describe_step(s), "gaps_km2": self.gaps_km2(s)} for s in self.steps],
             "masks": self.masks(),
             "mask_file": None if settings.masks.file is None else settings.masks.file.name,
-            "crs": f"EPSG:{grid.epsg}",
+            "crs": name_crs(grid.crs),
             "resolution_m": grid.resolution_m,
             "shape": list(grid.geobox.shape),
             "bounds": list(grid.geobox.boundingbox.bbox),
-            "area_km2": round(grid.area.area / 1e6, 3),
+            "area_km2": round(to_equal_area(self.aoi.geometry).area / 1e6, 3),
             "chunks": chunks * len(self.steps),
             "chunk_px": grid.chunk_px,
             "halo_px": grid.halo_px,
@@ -216,11 +221,17 @@ def _windows(lattice: Lattice, geobox: GeoBox, reach_px: int = REACH_PX) -> int:
     return ceil(grown[0] / lattice.stride_px) * ceil(grown[1] / lattice.stride_px)
 
 
-def _project(scenes: tuple[Scene, ...], crs: CRS) -> BaseGeometry:
-    footprints: list[BaseGeometry] = [
-        project_area(part, crs) for scene in scenes for part in shapely.get_parts(scene.footprint)
-    ]
-    return shapely.union_all(footprints)
+def _footprints(scenes: tuple[Scene, ...]) -> BaseGeometry:
+    return shapely.union_all([to_equal_area(scene.footprint) for scene in scenes])
+
+
+def _zones(steps: list[Step], area: BaseGeometry) -> dict[int, float]:
+    """Return the UTM zones of the optical scenes, and what of the area the scenes of each cover."""
+    zones: defaultdict[int, float] = defaultdict(float)
+    for scene in (scene for step in steps for scene in step.optical):
+        if scene.zone is not None:
+            zones[scene.zone] += scene.footprint.intersection(area).area
+    return {zone: part for zone, part in zones.items() if part > 0}  # halos alone do not count
 
 
 def make_plan(
@@ -246,18 +257,20 @@ def make_plan(
         )
     aoi, sources = read_aoi(request.aoi), request.sources
     period = parse_period(request.date)
+    side_m = settings.grid.resolution_m
+    grid = plan_grid(aoi, settings.grid, halo=0)
+    scale = measure_scale(grid.crs, aoi.geometry)
     halo = halo_px(
         window_px=contract.window_px,
         reach_px=REACH_PX,
-        mask_px=max(reach_px(settings.masks, settings.grid.resolution_m), EMPTY_REACH_PX),
+        mask_px=max(reach_px(settings.masks, scale.smallest_pixel_m(side_m)), EMPTY_REACH_PX),
     )
-    grid = plan_grid(aoi, settings.grid, halo=halo)
     if settings.masks.file is not None:
         check_mask(settings.masks.file, grid)
         # whole: workers may run elsewhere on this machine
         whole = replace(settings.masks, source=str(settings.masks.file.absolute()))
         settings = replace(settings, masks=whole)
-    area = catalog.widen(aoi.geometry, halo * settings.grid.resolution_m)
+    area = catalog.widen(aoi.geometry, halo * side_m * (1 if scale.is_true else scale.longest))
     if items is None:
         items = catalog.search(
             sources,
@@ -288,11 +301,12 @@ def make_plan(
             f"the mask {request.settings.masks.source} is of one overpass, and {request.date} "
             f"holds {len(steps)}; give the mask's own day"
         )
+    grid = plan_grid(aoi, settings.grid, halo=halo, zones=_zones(steps, aoi.geometry))
     for scene in (scene for step in steps for scene in step.optical):
         logger.info("masks: %s by %s", scene.id, describe_mask(scene, settings.masks))
     for step in steps:
         logger.info("scenes.select_scenes: %s", describe_step(step))
-    logger.info("grid.plan_grid: EPSG:%s %s px", grid.epsg, tuple(grid.geobox.shape))
+    logger.info("grid.plan_grid: %s %s px", name_crs(grid.crs), tuple(grid.geobox.shape))
     return Plan(
         aoi=aoi,
         bundle=bundle,

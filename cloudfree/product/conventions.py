@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cloudfree.core.bands import BANDS
+from cloudfree.geometry.crs import describe_crs
 from cloudfree.geometry.grid import GridPlan
 from cloudfree.product.layers import Layer
 
@@ -83,7 +84,7 @@ def describe_group(
     used = ["proj", "spatial", *(["multiscales"] if pyramid else [])]
     attributes: dict[str, Any] = {
         "zarr_conventions": [_register(name) for name in used],
-        "proj:code": f"EPSG:{plan.epsg}",
+        **describe_crs(plan.crs),
         "spatial:dimensions": ["y", "x"],
         "spatial:transform": list(plan.geobox.affine)[:6],
         "spatial:shape": list(plan.geobox.shape),

@@ -21,8 +21,8 @@ from shapely.geometry import mapping
 from cloudfree.core.bands import BANDS, choose_shown
 from cloudfree.core.contract import Contract
 from cloudfree.core.keys import unsigned
-from cloudfree.geometry.aoi import cut_at_antimeridian
-from cloudfree.geometry.grid import GridPlan
+from cloudfree.geometry.crs import describe_crs
+from cloudfree.geometry.grid import GridPlan, outline
 from cloudfree.product.cog import Cog, Statistics
 from cloudfree.product.layers import NODATA, Layer
 from cloudfree.product.provenance import ATTRIBUTION, RUN, versions
@@ -99,8 +99,7 @@ def build_item(
 ) -> dict[str, Any]:
     """Return the Item; ``summary`` is what run.json says, ``files`` are those beside the COGs."""
     cogs, times = tuple(cogs), [step.time for step in product.steps]
-    outline = cut_at_antimeridian(product.grid.geobox.geographic_extent.geom)
-    footprint = shapely.simplify(outline, _SLACK_DEG)
+    footprint = shapely.simplify(outline(product.grid.geobox), _SLACK_DEG)
     item = pystac.Item(
         id=identifier,
         geometry=json.loads(shapely.to_geojson(footprint)),
@@ -165,7 +164,7 @@ def _properties(
 
 def _position(grid: GridPlan) -> dict[str, Any]:
     return {
-        "proj:code": f"EPSG:{grid.epsg}",
+        **describe_crs(grid.crs),
         "proj:shape": list(grid.geobox.shape),
         "proj:transform": list(grid.geobox.affine)[:6],
         "proj:bbox": list(grid.geobox.boundingbox.bbox),

@@ -40,7 +40,7 @@ def resolve(href: str, document: str) -> str:
 
 
 def link_of(asset: Mapping[str, Any]) -> str | None:
-    """Return the link of an asset, or of one of its alternates; None where it has none."""
+    """Return the link of an asset or an alternate; None where it has none."""
     href = asset.get("href")
     try:
         urlsplit(href)

@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from cloudfree.core.bands import find_asset_key
 from cloudfree.core.errors import CatalogError, SettingsError
 from cloudfree.geometry.aoi import cut_at_antimeridian
+from cloudfree.geometry.crs import find_zone, zones_of
 from cloudfree.scenes.harmonisation import Offset, find_offset
 from cloudfree.scenes.links import alternates, link_of
 from cloudfree.scenes.providers import Collection, OpticalCollection
@@ -30,6 +31,11 @@ _LARGEST_KM2 = 1e7
 """No scene covers so much: a tile of Sentinel-2 has 12 000, a scene of Sentinel-1 up to 160 000, a
 mosaic of a large country less."""
 _KM_PER_DEGREE = 111.2
+_CODES = ("proj:code", "proj:epsg")
+"""Properties that name the CRS, of the projection extension from 2.0 on and before."""
+_EPSG = re.compile(r"(?:EPSG:)?(\d{4,5})")
+_FIRST_NORTHERN_BAND = "N"
+"""Of MGRS: bands of latitude have letters from the south up."""
 _MGRS = re.compile(r"(?<![A-Z0-9])T?(\d{1,2})([C-X][A-Z]{2})(?![A-Z0-9])")
 
 
@@ -89,6 +95,9 @@ class Scene:
     """Asset key -> other links to the same file; only assets that have some."""
     stored: Mapping[str, Stored] = field(default_factory=dict)
     """Asset key -> what the item says of its numbers; only assets of which it says something."""
+    zone: int | None = None
+    """EPSG code of the UTM zone that an optical scene's pixels lie in; None where the item does
+    not say, or names one that its footprint does not reach."""
 
     def href(self, band: str) -> str | None:
         """Return the link to a band, polarisation or the scene classification."""
@@ -203,11 +212,12 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
                 offset=Offset(dn=0, why="radar"),
                 cloud_percent=None,
             )
-        cloud = properties.get(collection.cloud)
+        cloud, tile = properties.get(collection.cloud), _read_tile(properties, collection)
         return Scene(
             **common,
             datatake=str(properties.get(collection.datatake, "")),
-            tile=_read_tile(properties, collection),
+            tile=tile,
+            zone=_read_zone(item, tile, common["footprint"]),
             orbit_state="",
             baseline=str(properties.get(collection.baseline, "")),
             kind=collection.level,
@@ -228,6 +238,21 @@ def _read_tile(properties: Mapping[str, Any], collection: OpticalCollection) -> 
         if found:
             return f"{int(found[1]):02d}{found[2]}"
     return ""
+
+
+def _read_zone(item: Mapping[str, Any], tile: str, footprint: BaseGeometry) -> int | None:
+    """Return the UTM zone that the item, one of its assets or its tile names."""
+    said = [item["properties"], *item["assets"].values()]
+    codes = [
+        int(found[1])
+        for facts in said
+        for name in _CODES
+        if (found := _EPSG.fullmatch(str(facts.get(name) or "")))
+    ]
+    if tile:
+        codes.append(find_zone(int(tile[:2]), north=tile[2] >= _FIRST_NORTHERN_BAND))
+    named = next(iter(codes), None)
+    return named if named in zones_of(footprint) else None
 
 
 def _as_percent(value: Any) -> float | None:

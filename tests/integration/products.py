@@ -33,6 +33,7 @@ def make(
     engine: dict[str, Any] | None = None,
     model: str = "baseline",
     bands: tuple[str, ...] = ("B04", "B03", "B02"),
+    crs: str = "utm",
     cube: dict[str, float] | None = None,
     places: int = 0,
     uncertainty: dict[str, Any] | None = None,
@@ -40,7 +41,7 @@ def make(
 ) -> Outcome:
     """Run with the given chunks, workers and reading; without a self-check unless given places."""
     tables = {
-        "grid": {"chunk_px": chunk_px, "bands": list(bands)},
+        "grid": {"chunk_px": chunk_px, "bands": list(bands), "crs": crs},
         "engine": {"workers": workers, **(engine or {})},
         "restoration": {"model": model},
         "cube": cube or {},

@@ -10,11 +10,12 @@ from pyproj import Transformer
 
 from cloudfree.core.config import GridSettings
 from cloudfree.core.errors import AoiError, SettingsError
-from cloudfree.geometry.aoi import Aoi
+from cloudfree.geometry.aoi import Aoi, cut_at_antimeridian
 from cloudfree.geometry.grid import (
     GridPlan,
     halo_px,
     origin_px,
+    outline,
     pixels_inside,
     plan_grid,
     project_area,
@@ -29,7 +30,7 @@ def plan(area: Aoi = AREA, halo: int = 300, **settings: object) -> GridPlan:
 
 def test_a_product_covers_its_area_in_the_utm_zone_with_edges_on_60_m() -> None:
     grid = plan()
-    assert grid.epsg == 32611
+    assert grid.crs.epsg == 32611
     assert grid.resolution_m == 10.0
     bounds = grid.geobox.boundingbox.bbox
     assert all(edge % 60 == 0 for edge in bounds)
@@ -53,7 +54,7 @@ def test_the_area_is_drawn_with_curved_edges() -> None:
 def test_the_zone_is_that_of_the_area(place: tuple[float, float], epsg: int) -> None:
     x, y = place
     area = Aoi(geometry=shapely.box(x, y, x + 0.02, y + 0.01))
-    assert plan(area).epsg == epsg
+    assert plan(area).crs.epsg == epsg
 
 
 @pytest.mark.parametrize(("resolution", "snap"), [(20.0, 60), (60.0, 60), (7.0, 7), (100.0, 100)])
@@ -66,7 +67,7 @@ def test_other_resolutions_stay_on_their_own_lattice(resolution: float, snap: in
 
 
 def test_a_chosen_crs_is_used() -> None:
-    assert plan(crs="EPSG:3310").epsg == 3310
+    assert plan(crs="EPSG:3310").crs.epsg == 3310
 
 
 @pytest.mark.parametrize(
@@ -78,14 +79,11 @@ def test_a_crs_that_is_not_projected_in_metres_is_refused(crs: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_an_area_that_no_zone_reaches_is_refused() -> None:
-    with pytest.raises(AoiError, match="--crs"):
-        plan(Aoi(geometry=shapely.box(10, 86, 11, 87)))
-
-
 def test_an_area_that_the_crs_cannot_draw_is_refused() -> None:
-    with pytest.raises(AoiError, match="choose another --crs"):
-        plan(Aoi(geometry=shapely.box(-27.5, 0.2, -27, 0.6)), crs="EPSG:32611")
+    area = Aoi(geometry=shapely.box(-27.5, 0.2, -27, 0.6))
+    with pytest.raises(AoiError, match="choose another --crs, such as EPSG:6933"):
+        plan(area, crs="EPSG:32611")
+    assert plan(area, crs="EPSG:6933").crs.epsg == 6933
 
 
 def test_a_hole_in_the_area_needs_no_chunk() -> None:
@@ -115,13 +113,6 @@ def test_bytes_are_those_of_the_arrays_and_their_overviews() -> None:
     assert grid.reduced(4).geobox.affine == Affine(40, 0, 0, 0, -40, 0)
 
 
-def test_a_crs_without_a_code_says_so() -> None:
-    own = GeoBox((3, 4), Affine(10, 0, 0, 0, -10, 0), "+proj=laea +lat_0=12.34 +units=m")
-    grid = GridPlan(geobox=own, area=shapely.box(0, 0, 1, 1), chunk_px=256, halo_px=0)
-    with pytest.raises(SettingsError, match="EPSG"):
-        _ = grid.epsg
-
-
 def test_the_halo_adds_up() -> None:
     assert halo_px(window_px=256, reach_px=128, mask_px=10) == 128 + 255 + 10
 
@@ -149,3 +140,43 @@ def test_a_pixel_is_inside_by_its_centre() -> None:
     expected = np.zeros((4, 5), bool)
     expected[1:3, 1:4] = True
     np.testing.assert_array_equal(pixels_inside(area, geobox), expected)
+
+
+@pytest.mark.parametrize(
+    ("area", "crs", "bounds", "square_degrees"),
+    [
+        (shapely.box(11.0, 48.0, 12.0, 49.0), "utm", (11, 48, 12, 49), 1.0),
+        (cut_at_antimeridian(shapely.box(177, -19, 182, -16)), "utm", (-180, -19, 180, -16), 15),
+        (cut_at_antimeridian(shapely.box(177, -19, 182, -16)), "equal-area",
+         (-180, -19, 180, -16), 15),
+        (shapely.box(-180, -19, 180, -16), "EPSG:6933", (-180, -19, 180, -16), 1080),
+    ],
+)  # fmt: skip
+def test_the_outline_is_cut_at_the_antimeridian(
+    area: shapely.Geometry,
+    crs: str,
+    bounds: tuple[float, float, float, float],
+    square_degrees: float,
+) -> None:
+    found = outline(plan(Aoi(geometry=area), crs=crs).geobox)
+    assert found.is_valid
+    assert found.buffer(1e-4).covers(area)
+    assert found.bounds == pytest.approx(bounds, abs=0.12)  # meridians lean
+    assert found.area == pytest.approx(square_degrees, rel=0.1)
+
+
+@pytest.mark.parametrize("pole", [90, -90])
+def test_an_area_around_a_pole_is_whole(pole: int) -> None:
+    rim = pole * 88 / 90
+    cap = Aoi(geometry=shapely.box(-180, min(pole, rim), 180, max(pole, rim)))
+    grid = plan(cap)
+    assert grid.crs.epsg == (5041 if pole > 0 else 5042)
+    radius_m = 2 * 111_694 * 0.994  # degrees of a meridian there, and the scale at the pole
+    assert grid.area.area == pytest.approx(np.pi * radius_m**2, rel=1e-3)
+    whole = outline(grid.geobox)
+    assert isinstance(whole, shapely.Polygon)
+    assert whole.covers(cap.geometry)
+    corner = 2 * 2**0.5
+    assert abs(whole.bounds[1] if pole > 0 else whole.bounds[3]) == pytest.approx(
+        90 - corner, abs=0.01
+    )

@@ -30,11 +30,11 @@ SETTINGS = MaskSettings(dilation_m=20.0, min_area_m2=0.0)
 def hide(
     classes: np.ndarray,
     settings: MaskSettings = SETTINGS,
-    resolution_m: float = 10.0,
+    pixel_m: float | np.ndarray = 10.0,
     drawn: UInt8Array | None = None,
 ) -> UInt8Array:
     codes = read_classes(classes.astype(np.uint8), settings)
-    return hidden_pixels(codes, drawn, classes != 0, settings, resolution_m)
+    return hidden_pixels(codes, drawn, classes != 0, settings, pixel_m)
 
 
 def test_with_a_classification_class_0_alone_is_nodata() -> None:
@@ -146,9 +146,20 @@ def test_nothing_is_hidden_where_nothing_is_valid() -> None:
 def test_a_dilation_in_metres_follows_the_resolution() -> None:
     classes = np.full((9, 11), 4, np.uint8)
     classes[4, 5] = 9
-    assert (hide(classes, resolution_m=10.0) != CLEAR).sum() == 13
-    assert (hide(classes, resolution_m=20.0) != CLEAR).sum() == 5
-    assert (hide(classes, resolution_m=60.0) != CLEAR).sum() == 1
+    assert (hide(classes, pixel_m=10.0) != CLEAR).sum() == 13
+    assert (hide(classes, pixel_m=20.0) != CLEAR).sum() == 5
+    assert (hide(classes, pixel_m=60.0) != CLEAR).sum() == 1
+
+
+def test_each_pixel_has_its_own_side_on_the_ground() -> None:
+    classes = np.full((9, 22), 4, np.uint8)
+    classes[4, [5, 16]] = 9
+    halves = np.where(np.arange(22) < 11, 10.0, 20.0)[None, :].repeat(9, axis=0)
+    hidden = hide(classes, pixel_m=halves) != CLEAR
+    assert (hidden[:, :11].sum(), hidden[:, 11:].sum()) == (13, 5)
+    classes[4, [6, 17]] = 9  # now 200 m2 and 800 m2
+    hidden = hide(classes, MaskSettings(dilation_m=0, min_area_m2=500), halves) != CLEAR
+    assert (hidden[:, :11].sum(), hidden[:, 11:].sum()) == (0, 2)
 
 
 def test_the_reach_is_that_of_the_dilation_and_of_the_longest_speck() -> None:

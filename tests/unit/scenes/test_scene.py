@@ -175,6 +175,32 @@ def test_a_scene_without_the_optional_fields() -> None:
     assert (scene.platform, scene.baseline, scene.cloud_percent) == ("", "", None)
 
 
+@pytest.mark.parametrize(
+    ("properties", "zone"),
+    [
+        ({"proj:epsg": 32632}, 32632),
+        ({"proj:code": "EPSG:32632"}, 32632),
+        ({"proj:code": None, "proj:epsg": None, "grid:code": "MGRS-32TPT"}, 32632),
+        ({"proj:epsg": 32632, "s2:mgrs_tile": "33UUP"}, 32632),
+        ({"s2:mgrs_tile": "32KPT"}, None),  # of the southern hemisphere
+        ({"proj:epsg": 32633}, None),  # which the footprint does not reach
+        ({"proj:epsg": 3035}, None),
+        ({"proj:epsg": "none"}, None),
+        ({}, None),
+    ],
+)
+def test_a_scenes_zone_is_what_the_item_says_if_the_footprint_reaches_it(
+    properties: dict[str, Any], zone: int | None
+) -> None:
+    assert read_scene(item(**properties), L2A).zone == zone
+
+
+def test_a_scenes_zone_may_stand_on_an_asset() -> None:
+    said = item()
+    said["assets"]["B04"]["proj:code"] = "EPSG:32632"
+    assert read_scene(said, L2A).zone == 32632
+
+
 def test_an_item_may_give_a_range_instead_of_a_moment() -> None:
     scene = read_scene(item(datetime=None, start_datetime="2024-06-15T05:00:00"), L2A)
     assert scene.time == dt.datetime(2024, 6, 15, 5, tzinfo=dt.UTC)
