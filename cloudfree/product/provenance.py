@@ -36,7 +36,11 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
 
 def _describe_stored(scene: Scene) -> dict[str, Any]:
     """Return what the item says of its numbers, if anything: it decides what they become."""
-    stored = {key: asdict(said) for key, said in sorted(scene.stored.items())}
+    stored = {}
+    for key, said in sorted(scene.stored.items()):
+        stored[key] = asdict(said)
+        if said.nodata is not None and math.isnan(said.nodata):
+            stored[key]["nodata"] = "nan"  # JSON has no number for it
     return {"stored": stored} if stored else {}
 
 

@@ -53,8 +53,8 @@ def read_stored(asset: Mapping[str, Any]) -> Stored:
         return next((value for value in stated if value is not None), None)
 
     return Stored(
-        scale=_as_number(find("scale")),
-        offset=_as_number(find("offset")),
+        scale=_as_finite(find("scale")),
+        offset=_as_finite(find("offset")),
         nodata=_as_number(find("nodata")),
         unit=str(find("unit") or "").lower(),
     )
@@ -71,3 +71,8 @@ def _as_number(value: Any) -> float | None:
         return None
     number = float(value)
     return None if math.isinf(number) else number
+
+
+def _as_finite(value: Any) -> float | None:
+    number = _as_number(value)
+    return None if number is None or math.isnan(number) else number

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import rasterio
 from affine import Affine
@@ -175,3 +176,27 @@ def test_a_scene_of_unknown_offset_that_cannot_be_read_is_left_out(
     assert code == 0
     assert "2024-06-16  left out: cannot read B03 of scene broken" in printed
     assert_same_pixels(open_raw(right), open_raw(tmp_path / "out"))
+
+
+def test_an_item_may_say_that_nodata_is_no_number(
+    scenes: SyntheticScenes, right: Path, tmp_path: Path
+) -> None:
+    with changed(scenes, tmp_path / "items.json") as items:
+        for name in ("B02", "B03", "B04"):
+            asset = items["sentinel-2-l2a"]["assets"][name]
+            with rasterio.open(asset["href"]) as file:
+                numbers, profile = file.read(1), file.profile
+            asset["href"] = str(tmp_path / f"{name}.tif")
+            asset["raster:bands"] = [{"nodata": "nan", "scale": 1, "offset": 0}]
+            reflectance = np.where(numbers == 0, np.nan, (numbers - 1000.0) * 1e-4)
+            with rasterio.open(
+                asset["href"], "w", **{**profile, "dtype": "float64", "nodata": None}
+            ) as file:
+                file.write(reflectance, 1)
+    make(tmp_path / "out", aoi=scenes.aoi, date=scenes.date, stac=tmp_path / "items.json")
+    said = {s["id"]: s.get("stored") for s in summary(tmp_path / "out")["scenes"]}
+    assert said[items["sentinel-2-l2a"]["id"]]["B02"]["nodata"] == "nan"
+    np.testing.assert_array_equal(
+        open_raw(tmp_path / "out").reflectance.where(open_raw(right).source == 1),
+        open_raw(right).reflectance.where(open_raw(right).source == 1),
+    )

@@ -56,6 +56,7 @@ def test_what_is_no_number_is_refused() -> None:
         ({"raster:scale": 1e-4, "raster:offset": -0.1}, Stored(scale=1e-4, offset=-0.1)),
         ({"raster:bands": [], "bands": None, "scale": True}, Stored()),
         ({"unit": "dB", "nodata": "inf"}, Stored(unit="db")),
+        ({"scale": "nan", "offset": "-inf"}, Stored()),
     ],
 )  # fmt: skip
 def test_an_item_says_it_in_any_place(asset: dict[str, object], expected: Stored) -> None:
