@@ -24,7 +24,7 @@ from pystac.validation import validate_dict
 
 from cloudfree.core.config import RunSettings
 from cloudfree.core.tables import build
-from cloudfree.engine.finish import describe_product
+from cloudfree.engine.stac_files import describe_product
 from cloudfree.planning.plan import Request, make_plan
 from cloudfree.product.item import build_item
 from cloudfree.restoration.bundle import open_bundle
