@@ -149,9 +149,9 @@ def outline(area: Aoi) -> Polygon | MultiPolygon:
     """
     shape, slack = area.geometry, _SLACK_DEG
     while shapely.get_num_coordinates(shape) > _MOST_VERTICES:
-        wide = shapely.simplify(area.geometry.buffer(2 * slack, quad_segs=1), slack)
-        shape, slack = shapely.intersection(wide, _EARTH), 2 * slack
-    parts = [orient(part) for part in shapely.get_parts(shape)]
+        wide = shapely.simplify(shape.buffer(2 * slack, quad_segs=1), slack)
+        shape, slack = shapely.union_all(shapely.get_parts(wide)).intersection(_EARTH), 2 * slack
+    parts = [orient(part) for part in shapely.get_parts(shape) if isinstance(part, Polygon)]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
 
 
