@@ -54,7 +54,7 @@ def test_a_cube_is_opened_lazily_and_decoded(product: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata")  # xarray writes them, and zarr warns
 def test_parts_of_a_cube_can_be_copied_however_they_are_cut(product: Path, tmp_path: Path) -> None:
-    """The last three are what the documentation says, for xarray alone."""
+    """The last three are for xarray alone."""
     cube, raw = cloudfree.open_cube(product), {"decode_coords": "all", "mask_and_scale": False}
     some = {"y": slice(11, 150), "x": slice(70, 333)}
     plain = xr.open_zarr(product / "cube.zarr", decode_coords="all")
