@@ -112,7 +112,7 @@ def _write_step(
                 )
             )
         for index, band in enumerate(plan.settings.grid.bands if layer.has_bands else ()):
-            view = draw_band_view(plan.grid, layer, cog=cog_name, index=index, band=band)
+            view = draw_band_view(plan.grid, layer, cog, name=cog_name, index=index, band=band)
             facts.storage.write(name_view(name, band), view)
             views[band] = checksum(view)
     thumbnail = draw_thumbnail(pictures)

@@ -8,13 +8,16 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from cloudfree.geometry.grid import GridPlan, crs_of
+from cloudfree.product.cog import Cog
 from cloudfree.product.layers import NODATA, Layer
 
 
-def draw_band_view(plan: GridPlan, layer: Layer, *, cog: str, index: int, band: str) -> bytes:
+def draw_band_view(
+    plan: GridPlan, layer: Layer, cog: Cog, *, name: str, index: int, band: str
+) -> bytes:
     """Return the virtual raster (GDAL's VRT) of the band at ``index`` (from 0) of a COG.
 
-    ``cog`` is the COG's name in the folder in which the view will lie.
+    ``name`` is the COG's in the folder in which the view will lie.
     """
     height, width = plan.geobox.shape
     root = ElementTree.Element("VRTDataset", rasterXSize=f"{width}", rasterYSize=f"{height}")
@@ -23,12 +26,17 @@ def draw_band_view(plan: GridPlan, layer: Layer, *, cog: str, index: int, band: 
     view = ElementTree.SubElement(
         root, "VRTRasterBand", dataType=layer.dtype.replace("uint", "UInt"), band="1"
     )
+    statistics = cog.statistics[index]
+    if statistics is not None:  # a sample of the view may hit no valid pixel, and QGIS shows none
+        metadata = ElementTree.SubElement(view, "Metadata")
+        for key, value in statistics.tags.items():
+            _add(metadata, "MDI", value, key=key)
     _add(view, "Description", band)
     _add(view, "NoDataValue", f"{NODATA}")
     if layer.scale is not None:
         _add(view, "Scale", f"{layer.scale!r}")
     source = ElementTree.SubElement(view, "SimpleSource")
-    _add(source, "SourceFilename", cog, relativeToVRT="1")
+    _add(source, "SourceFilename", name, relativeToVRT="1")
     _add(source, "SourceBand", f"{index + 1}")
     return ElementTree.tostring(root)
 

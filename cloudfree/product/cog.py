@@ -63,6 +63,17 @@ class Statistics:
     valid_percent: float
     """How many pixels of the whole grid are valid."""
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """The metadata of a band by which GDAL knows them, and need not sample."""
+        return {
+            "STATISTICS_MINIMUM": f"{self.minimum}",
+            "STATISTICS_MAXIMUM": f"{self.maximum}",
+            "STATISTICS_MEAN": f"{self.mean:.6g}",
+            "STATISTICS_STDDEV": f"{self.stddev:.6g}",
+            "STATISTICS_VALID_PERCENT": f"{self.valid_percent:.4g}",
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cog:
@@ -212,14 +223,7 @@ def _fill(
     found = tuple(tally.statistics(file.width * file.height) for tally in tallies)
     for index, one in enumerate(found, 1):
         if one is not None:
-            file.update_tags(
-                index,
-                STATISTICS_MINIMUM=one.minimum,
-                STATISTICS_MAXIMUM=one.maximum,
-                STATISTICS_MEAN=f"{one.mean:.6g}",
-                STATISTICS_STDDEV=f"{one.stddev:.6g}",
-                STATISTICS_VALID_PERCENT=f"{one.valid_percent:.4g}",
-            )
+            file.update_tags(index, **one.tags)
     return found
 
 

@@ -190,6 +190,7 @@ def test_bands_are_those_of_the_files(product: Path) -> None:
                     assert band["statistics"]["minimum"] == valid.min()
                     assert band["statistics"]["maximum"] == valid.max()
                     assert band["statistics"]["mean"] == pytest.approx(valid.mean(), abs=1e-3)
+                    assert file.tags(index)["STATISTICS_MAXIMUM"] == f"{valid.max()}"
                     if key == "reflectance":
                         said = file.tags(index, ns="IMAGERY")["CENTRAL_WAVELENGTH_UM"]
                         assert band["eo:center_wavelength"] == float(said)
