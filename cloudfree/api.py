@@ -23,6 +23,9 @@ from cloudfree.product.store import CUBE
 from cloudfree.restoration.bundle import open_bundle
 from cloudfree.storage.outputs import open_storage
 
+_LAYOUT = ("chunks", "preferred_chunks", "shards", "compressors", "filters", "serializer")
+"""How Zarr stores an array: what xarray would have a copy repeat, and refuses where it is cut."""
+
 
 def plan(
     aoi: Area,
@@ -105,7 +108,8 @@ def open_cube(out: str | Path) -> xr.Dataset:
 
     ``out`` is what ``run`` was given, a folder or a URL. ``reflectance`` is decoded: 1 for a white
     surface, NaN for nodata. Dask's chunks are the shards of the cube. OutputError where there is no
-    cube, StoreError where the output fails.
+    cube, StoreError where the output fails. How the arrays are laid out on disk is no part of what
+    is opened, so that any part of it, cut anew, can be written by ``to_zarr``.
     """
     storage = open_storage(out)
     try:
@@ -126,7 +130,11 @@ def open_cube(out: str | Path) -> xr.Dataset:
         name: array.chunk(dict(zip(array.dims, array.encoding["shards"], strict=True)))
         for name, array in arrays.items()
     }
-    return cube.drop_vars(list(arrays)).assign(by_shard)
+    opened = cube.drop_vars(list(arrays)).assign(by_shard)
+    for variable in opened.variables.values():
+        for layout in _LAYOUT:
+            variable.encoding.pop(layout, None)
+    return opened
 
 
 def _request(

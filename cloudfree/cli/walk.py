@@ -99,7 +99,7 @@ def run_command(
     **options: Any,
 ) -> None:
     """Make a cloud-free cube of an area and date, or go on with one that was begun."""
-    from cloudfree.product.collection import add_to_catalog, check_catalog
+    from cloudfree.product.catalog import add_to_catalog, check_catalog
     from cloudfree.storage.outputs import open_storage
 
     storage = open_storage(out)

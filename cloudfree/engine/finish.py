@@ -1,11 +1,11 @@
-"""Row 14 of the walk: overviews, COGs, preview, STAC Item, report and run.json of a full cube."""
+"""Row 14 of the walk: overviews, COGs, preview, STAC, report and run.json of a full cube."""
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +15,24 @@ from cloudfree.check.figures import warn
 from cloudfree.cluster import Workers, run_all
 from cloudfree.core.progress import Progress
 from cloudfree.core.timing import Stopwatch, peak_memory_bytes
-from cloudfree.engine.step_pictures import Small, picture_steps, stretch
+from cloudfree.engine.stac_files import PREVIEW, REPORT, write_stac
+from cloudfree.engine.step_pictures import Small, picture_steps
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Plan
 from cloudfree.product import provenance, report
+from cloudfree.product.assets import name_file
 from cloudfree.product.cog import Cog, export_cog
-from cloudfree.product.item import CogAsset, Product, build_item
 from cloudfree.product.layers import Layer
 from cloudfree.product.overviews import OverviewJob, overview_jobs, write_overview
 from cloudfree.product.report_page import make_report
 from cloudfree.storage.ledger import Totals
-from cloudfree.storage.outputs import checksum, to_json
+from cloudfree.storage.outputs import to_json
 from cloudfree.walk.run_facts import RunFacts
 
 logger = logging.getLogger(__name__)
+
+_NAMES = ("%Y-%m-%d", "%Y-%m-%dT%H%M", "%Y-%m-%dT%H%M%S", "%Y-%m-%dT%H%M%S.%f")
+"""Of a step, the shortest first."""
 
 
 def finish(
@@ -44,7 +48,8 @@ def finish(
 
     Overviews and COGs are made by the client's workers.
     """
-    names, fetcher = _step_names(plan), Fetcher(plan.settings.cube, plan.signer)
+    names = name_steps([step.time for step in plan.steps])
+    fetcher = Fetcher(plan.settings.cube, plan.signer)
     shape = report.reduced_shape(plan.grid.geobox.shape.yx, report.picture_px(len(names)))
     with clock.row("overviews"):
         _shrink(plan, facts, client, progress)
@@ -61,39 +66,19 @@ def finish(
         ]
         pictures = picture_steps(facts, names, products, client, fetcher, progress)
         preview = report.draw_preview(pictures)
-        facts.storage.write("preview.png", preview)
     asked_again = [state["retries"], totals.retries, fetcher.retries]
     summary = {**_summary(plan, state, totals, clock), "retries": _add(asked_again)}
     summary["cogs"] = [job.name for job in _cog_jobs(names, plan.layers)]
     files = {
-        "preview.png": preview,
-        "report.html": make_report(pictures, summary).encode(),
+        PREVIEW: preview,
+        REPORT: make_report(pictures, summary).encode(),
         provenance.RUN: to_json(summary),
     }
-    item = build_item(
-        describe_product(plan),
-        identifier=f"cloudfree-{state['key'][:12]}",
-        cogs=_cog_assets(plan, facts, names, cogs),
-        files={name: checksum(content) for name, content in files.items()},
-        summary=summary,
-    )
-    facts.storage.write_json("item.json", item)
-    facts.storage.write("report.html", files["report.html"])
-    facts.storage.write(provenance.RUN, files[provenance.RUN])
+    write_stac(plan, facts, state, pictures, cogs, files)
+    for name, content in files.items():
+        facts.storage.write(name, content)
     logger.info("report.write: %s", facts.storage.address)
     return summary
-
-
-def describe_product(plan: Plan) -> Product:
-    """Return what the Item says of a plan's product."""
-    return Product(
-        grid=plan.grid,
-        steps=plan.steps,
-        layers=plan.layers,
-        bands=plan.settings.grid.bands,
-        contract=plan.bundle.contract,
-        found=plan.items,
-    )
 
 
 def _add(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -104,12 +89,12 @@ def _add(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def _step_names(plan: Plan) -> list[str]:
-    """Return each step's date, with the time of day where dates repeat."""
-    dates = [f"{step.time:%Y-%m-%d}" for step in plan.steps]
+def name_steps(times: Sequence[dt.datetime]) -> list[str]:
+    """Return a name for each step: its date, with as much of the time of day as tells it apart."""
+    spelled = [[f"{time:{how}}" for time in times] for how in _NAMES]
     return [
-        date if dates.count(date) == 1 else f"{step.time:%Y-%m-%dT%H%M}"
-        for date, step in zip(dates, plan.steps, strict=True)
+        next(all_[step] for all_ in spelled if all_.count(all_[step]) == 1)
+        for step in range(len(times))
     ]
 
 
@@ -141,7 +126,7 @@ class _CogJob:
 
 
 def _cog_name(step_name: str, layer: str) -> str:
-    return f"{step_name}_{layer}.tif"
+    return name_file(step_name, layer, ".tif")
 
 
 def _cog_jobs(names: list[str], layers: tuple[Layer, ...]) -> list[_CogJob]:
@@ -184,28 +169,6 @@ def _export(
             cogs[job.name] = cog
             advance(1)
     return cogs
-
-
-def _cog_assets(
-    plan: Plan, facts: RunFacts, names: list[str], cogs: Mapping[str, Cog]
-) -> list[CogAsset]:
-    assets = []
-    for job in _cog_jobs(names, plan.layers):
-        cog = cogs[job.name]
-        low, high = stretch(facts, plan.steps[job.step])
-        shown = tuple(zip(low.tolist(), high.tolist(), strict=True))
-        if not job.layer.has_bands:
-            shown = tuple((0.0, 1.0 if one is None else one.maximum) for one in cog.statistics)
-        assets.append(
-            CogAsset(
-                key=job.name.removesuffix(".tif"),
-                name=job.name,
-                layer=job.layer,
-                shown=shown,
-                cog=cog,
-            )
-        )
-    return assets
 
 
 def _summary(plan: Plan, state: dict[str, Any], totals: Totals, clock: Stopwatch) -> dict[str, Any]:

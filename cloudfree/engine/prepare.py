@@ -38,7 +38,6 @@ from cloudfree.walk.run_facts import PairKey, RunFacts
 
 logger = logging.getLogger(__name__)
 
-_ITEMS = "items.json"
 _FOOTPRINT_SLACK_DEG = 0.02
 """Footprints in catalogs are a little off."""
 
@@ -213,7 +212,7 @@ def begin(
         "began": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
     ledger.remove_run(storage)
-    storage.write_json(_ITEMS, {"type": "FeatureCollection", "features": plan.items})
+    storage.write_json(provenance.ITEMS, {"type": "FeatureCollection", "features": plan.items})
     _create_cube(plan, storage)
     state["cube"] = store.fingerprint(storage)
     Ledger(storage=storage).write_state(state)
@@ -222,8 +221,8 @@ def begin(
 
 def read_items(storage: Storage, state: dict[str, Any]) -> list[catalog.Item]:
     """Return the items that a run began with; OutputError where they or the cube are damaged."""
-    name = storage.join(_ITEMS)
-    items = ledger.parse_json(storage.read(_ITEMS) or b"", name).get("features")
+    name = storage.join(provenance.ITEMS)
+    items = ledger.parse_json(storage.read(provenance.ITEMS) or b"", name).get("features")
     whole = {name: ledger.fingerprint(items) == state["items"],
              storage.join(store.CUBE): store.fingerprint(storage) == state["cube"]}  # fmt: skip
     for part, as_begun in whole.items():

@@ -88,12 +88,18 @@ def _observe(
     return seen.reflectance, seen.decibel[0]
 
 
-def stretch(facts: RunFacts, step: Step) -> tuple[Float32Array, Float32Array]:
-    """Return which numbers of each band are black and white in a step's pictures."""
+def stretch(facts: RunFacts, step: Step) -> tuple[float, float]:
+    """Return which numbers are black and white in a step's pictures.
+
+    They are the same for every band that is shown: stretched each by itself, bands would lose
+    their balance, and what is blue would turn grey.
+    """
     own = {scene.id for scene in step.optical}
     measured = (one.optical for (name, _), one in facts.statistics.items() if name in own)
     statistics = next(measured, assume_optical(len(facts.settings.grid.bands)))
-    return np.array(statistics.low, np.float32), np.array(statistics.high, np.float32)
+    shown = _shown(facts)
+    low = min(statistics.low[band] for band in shown)
+    return float(low), float(max(statistics.high[band] for band in shown))
 
 
 def _count(

@@ -16,9 +16,7 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
-from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, Polygon
-from shapely.geometry.base import BaseGeometry
 
 from cloudfree.core.config import GridSettings
 from cloudfree.core.errors import AoiError, SettingsError
@@ -30,8 +28,6 @@ SNAP_M = 60.0
 """Edges lie on multiples of the coarsest Sentinel-2 pixel, so that every band can share them."""
 _DENSIFY_DEG = 0.01
 _SEAM_M = 1e-3
-_SEAM_DEG = 1e-9
-_OUTLINE_PARTS = 500
 _LAYER_BYTES = 2 * 2 + 2
 """Two scene index layers of two bytes, source and cloud of one."""
 _OVERVIEW_BYTES = 2
@@ -181,24 +177,6 @@ def project_area(geometry: Polygon | MultiPolygon, crs: CRS) -> Polygon | MultiP
             f"the area cannot be drawn in {name_crs(crs)}; choose another --crs, such as EPSG:6933"
         )
     return area
-
-
-def outline(geobox: GeoBox) -> BaseGeometry:
-    """Return a geobox in longitude and latitude, edges densified, cut at the antimeridian."""
-    left, bottom, right, top = geobox.boundingbox.bbox
-    side = max(right - left, top - bottom)
-    ring = shapely.segmentize(shapely.box(left, bottom, right, top).exterior, side / _OUTLINE_PARTS)
-    to_lonlat = Transformer.from_crs(crs_of(geobox).to_wkt(), "EPSG:4326", always_xy=True).transform
-    x, y = to_lonlat(*shapely.get_coordinates(ring).T)
-    x = np.unwrap(x, period=360)
-    if abs(x[-1] - x[0]) > 180:  # it goes around a pole
-        pole = math.copysign(90, y.mean())
-        x, y = np.append(x, [x[-1], x[0]]), np.append(y, [pole, pole])
-    drawn = Polygon(np.stack([x, y], axis=1))
-    turns = range(round(x.min() / 360), round(x.max() / 360) + 1)
-    parts = [drawn.intersection(shapely.box(360 * t - 180, -90, 360 * t + 180, 90)) for t in turns]
-    moved = [translate(part, -360 * t) for part, t in zip(parts, turns, strict=True)]
-    return shapely.union_all(moved, grid_size=_SEAM_DEG)
 
 
 def crs_of(geobox: GeoBox) -> CRS:

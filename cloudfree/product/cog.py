@@ -36,6 +36,8 @@ from cloudfree.product.provenance import ATTRIBUTION
 from cloudfree.product.store import CUBE, get_array, open_cube, writing
 from cloudfree.storage.outputs import Checksum, Storage, checksum
 
+NAMES_SUFFIX = ".aux.xml"
+"""After the name of a COG: the file where GDAL looks for the names of its classes."""
 _SCRATCH_SHARE = 3
 """What an export needs beside the product: a scratch file and a COG with its overviews, of an
 array's stored size."""
@@ -61,6 +63,17 @@ class Statistics:
     valid_percent: float
     """How many pixels of the whole grid are valid."""
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """The metadata of a band by which GDAL knows them, and need not sample."""
+        return {
+            "STATISTICS_MINIMUM": f"{self.minimum}",
+            "STATISTICS_MAXIMUM": f"{self.maximum}",
+            "STATISTICS_MEAN": f"{self.mean:.6g}",
+            "STATISTICS_STDDEV": f"{self.stddev:.6g}",
+            "STATISTICS_VALID_PERCENT": f"{self.valid_percent:.4g}",
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cog:
@@ -72,6 +85,8 @@ class Cog:
     """Of the whole file."""
     statistics: tuple[Statistics | None, ...]
     """By band; None where no pixel is valid, or a number is no quantity."""
+    names: Checksum | None
+    """Of the file beside it with the names of its classes; None where it has none."""
 
 
 def export_cog(
@@ -115,9 +130,11 @@ def export_cog(
             small: AnyArray = file.read(out_shape=(len(names), *shape))
         written = checksum(whole)
         storage.upload(whole, name)
+        names_file = None
         if layer.classes:
-            storage.write(f"{name}.aux.xml", _name_categories(layer))
-    return Cog(small=small, file=written, statistics=statistics)
+            storage.write(name + NAMES_SUFFIX, content := _name_categories(layer))
+            names_file = checksum(content)
+    return Cog(small=small, file=written, statistics=statistics, names=names_file)
 
 
 @contextmanager
@@ -206,14 +223,7 @@ def _fill(
     found = tuple(tally.statistics(file.width * file.height) for tally in tallies)
     for index, one in enumerate(found, 1):
         if one is not None:
-            file.update_tags(
-                index,
-                STATISTICS_MINIMUM=one.minimum,
-                STATISTICS_MAXIMUM=one.maximum,
-                STATISTICS_MEAN=f"{one.mean:.6g}",
-                STATISTICS_STDDEV=f"{one.stddev:.6g}",
-                STATISTICS_VALID_PERCENT=f"{one.valid_percent:.4g}",
-            )
+            file.update_tags(index, **one.tags)
     return found
 
 

@@ -1,169 +1,102 @@
-"""A STAC catalog over many runs: a folder with one collection, and in it one Item a product.
-
-It is self-contained: its own links are relative, and so are those to products in local folders.
-Every file is written whole, and an Item before what links to it, so that who reads at any moment
-reads a sound catalog. What others keep in the same catalog stays.
-"""
+"""Row 14 of the walk: the STAC Collection of a run, over the Items of its steps."""
 
 from __future__ import annotations
 
-import datetime as dt
-import errno
-import fcntl
-import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pystac
 
-from cloudfree.core.errors import OutputError
-from cloudfree.storage.outputs import Storage, open_storage
-
-COLLECTION = "cloudfree"
-_CATALOG, _LOCK = "catalog.json", ".lock"
-_NOWHERE = pystac.Extent(
-    pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]),
-    pystac.TemporalExtent([[dt.datetime(2015, 6, 23, tzinfo=dt.UTC), None]]),
+from cloudfree.product.assets import FileAsset, Limits, describe_cube, describe_render
+from cloudfree.product.item import (
+    COLLECTION,
+    PROVIDERS,
+    Product,
+    StepFiles,
+    build_item,
+    extensions,
+    license_link,
+    name_item,
 )
-"""Until there is an Item: anywhere since the first Sentinel-2."""
-_DAMAGE = (
-    ValueError, KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError,
-)  # fmt: skip
-"""What pystac raises of files that are no STAC."""
 
-Found = TypeVar("Found", pystac.Catalog, pystac.Collection, pystac.Item)
+_OF_ONE_FILE = ("href", "file:size", "file:checksum")
+_OF_ONE_BAND = "statistics"
+_SUMMARISED = ("constellation", "platform", "instruments", "gsd", "proj:code", "processing:level")
+"""Properties of Items whose different values the Collection lists."""
 
 
-def check_catalog(folder: str, storage: Storage) -> Path:
-    """Return the folder of a catalog that the product in ``storage`` can be listed in.
+def build_collection(
+    product: Product, steps: Sequence[StepFiles], files: Iterable[FileAsset]
+) -> dict[str, dict[str, Any]]:
+    """Return name -> what each STAC file of a run holds: its Items, and the Collection last.
 
-    Writes nothing. Raises OutputError where it is no local folder, cannot be written, lies in the
-    output (which a run may empty), or holds a catalog that cannot be read.
+    ``files`` are those of the whole run.
     """
-    if "://" in folder:
-        raise OutputError(f"--catalog {folder} is no local folder; a catalog is kept in one only")
-    path = Path(folder).resolve()
-    if storage.folder is not None and path.is_relative_to(storage.folder.resolve()):
-        raise OutputError(f"--catalog {path} lies in --out {storage.folder}; give a folder beside")
-    existing = next(parent for parent in (path, *path.parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        reason = os.strerror(errno.EACCES if existing.is_dir() else errno.ENOTDIR)
-        raise OutputError(f"cannot write to --catalog {path}: {reason}")
-    _, collection = _open(path)
-    _read_items(collection)
-    return path
-
-
-def add_to_catalog(folder: Path, storage: Storage) -> None:
-    """List the finished product in ``storage``; its Item of before is replaced.
-
-    Raises OutputError where the catalog cannot be read, StoreError where it cannot be written.
-    """
-    item = pystac.Item.from_dict(json.loads(storage.read("item.json") or b"{}"))
-    with _locked(folder):
-        catalog, collection = _open(folder)
-        own = str(folder / COLLECTION / item.id / f"{item.id}.json")
-        collection.links = [one for one in collection.links if one.get_absolute_href() != own]
-        collection.add_item(item)
-        for asset in item.assets.values():
-            asset.href = _place(storage, asset.href.removeprefix("./"), Path(own).parent)
-        items = _read_items(collection)
-        collection.extent = pystac.Extent.from_items(items)
-        written: list[pystac.STACObject] = [item, collection, catalog]
-        for one in written:
-            one.save_object(include_self_link=False, stac_io=_WholeFiles())
-
-
-def _place(storage: Storage, name: str, seen_from: Path) -> str:
-    """Return where a file of a product is: a relative path, or the URL of an object."""
-    if storage.folder is None:
-        return storage.join(name)
-    return os.path.relpath(storage.folder.resolve() / name, seen_from)
-
-
-class _WholeFiles(pystac.stac_io.DefaultStacIO):
-    """Writes a file whole or not at all."""
-
-    def write_text_to_href(self, href: str, txt: str) -> None:
-        path = Path(href)
-        open_storage(path.parent).write(path.name, txt.encode())
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process of this machine changes the catalog."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / _LOCK).open("a") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        raise OutputError(f"cannot write to --catalog {folder}: {error.strerror}") from None
-
-
-def _open(folder: Path) -> tuple[pystac.Catalog, pystac.Collection]:
-    """Return the catalog and its collection as they are, new where they are not."""
-    catalog_file, collection_file = folder / _CATALOG, folder / COLLECTION / "collection.json"
-    catalog = _read(catalog_file, pystac.Catalog) or pystac.Catalog(
-        id="cloudfree-products",
-        description="Products of cloudfree",
-        href=str(catalog_file),
-        catalog_type=pystac.CatalogType.SELF_CONTAINED,
-    )
-    collection = _read(collection_file, pystac.Collection) or pystac.Collection(
-        id=COLLECTION,
-        title="Sentinel-2 without clouds",
-        description="Sentinel-2 scenes whose clouds were removed with Sentinel-1 radar",
-        extent=_NOWHERE,
-        href=str(collection_file),
-        catalog_type=pystac.CatalogType.SELF_CONTAINED,
+    items = [build_item(product, one) for one in steps]
+    days = sorted({f"{one.step.time:%Y-%m-%d}" for one in (steps[0], steps[-1])})
+    times = [one.step.time for one in steps]
+    collection = pystac.Collection(
+        id=product.identifier,
+        title=f"Sentinel-2 without clouds, {' to '.join(days)}",
+        description="Sentinel-2 scenes whose clouds were removed with Sentinel-1 radar. "
+        "An Item is one overpass; the cube holds them all.",
+        extent=pystac.Extent(
+            pystac.SpatialExtent([items[0]["bbox"]]),
+            pystac.TemporalExtent([[min(times), max(times)]]),
+        ),
         license="other",
         keywords=["Sentinel-1", "Sentinel-2", "cloud removal"],
+        providers=PROVIDERS,
+        summaries=pystac.Summaries(_summarise(items)),
+        stac_extensions=extensions(),
+        extra_fields={
+            "item_assets": {key: _any_file(one) for key, one in items[0]["assets"].items()},
+            "renders": _renders(product, steps),
+        },
     )
-    links = {link.get_absolute_href() for link in catalog.get_child_links()}
-    if str(collection_file) in links:
-        collection.set_root(catalog)
-        collection.set_parent(catalog)
-    else:
-        catalog.add_child(collection, collection.title)
-    return catalog, collection
+    collection.add_asset("cube", describe_cube(product.layers, product.bands, product.grid))
+    for one in files:
+        collection.add_asset(one.key, one.describe())
+    collection.add_link(pystac.Link("root", f"./{COLLECTION}", "application/json"))
+    names = [name_item(one.name) for one in steps]
+    for name in names:
+        collection.add_link(pystac.Link("item", f"./{name}", "application/geo+json"))
+    collection.add_link(license_link())
+    written = collection.to_dict(include_self_link=False, transform_hrefs=False)
+    return {**dict(zip(names, items, strict=True)), COLLECTION: written}
 
 
-def _read_items(collection: pystac.Collection) -> list[pystac.Item]:
-    """Return the collection's items, those read that were not."""
-    items = []
-    for link in collection.get_item_links():
-        if isinstance(link.target, pystac.Item):
-            items.append(link.target)
-            continue
-        path = Path(link.get_absolute_href() or "")
-        item = _read(path, pystac.Item)
-        if item is None:
-            raise _damaged(path, os.strerror(errno.ENOENT))
-        items.append(item)
-    return items
+def _any_file(asset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an asset says of the files of every step."""
+    return {
+        key: [{k: v for k, v in band.items() if k != _OF_ONE_BAND} for band in value]
+        if key.endswith("bands")
+        else value
+        for key, value in asset.items()
+        if key not in _OF_ONE_FILE
+    }
 
 
-def _read(path: Path, kind: type[Found]) -> Found | None:
-    """Return what a file holds, None where there is none; OutputError where it is damaged."""
-    try:
-        content: Any = json.loads(path.read_bytes())
-        found = kind.from_dict(content, href=str(path))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _damaged(path, str(error.strerror)) from None
-    except _DAMAGE as error:
-        raise _damaged(path, f"{type(error).__name__} {' '.join(str(error).split())}") from None
-    if isinstance(found, pystac.Item) and (found.geometry is None or found.bbox is None):
-        raise _damaged(path, "it has no geometry")
-    return found
+def _summarise(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the values that properties of the Items have."""
+    summaries: dict[str, Any] = {}
+    for name in _SUMMARISED:
+        found = [item["properties"].get(name) for item in items]
+        values = [v for one in found for v in (one if isinstance(one, list) else [one])]
+        different = sorted({value for value in values if value is not None})
+        if different:
+            summaries[name] = different
+    clouds = [c for item in items if (c := item["properties"].get("eo:cloud_cover")) is not None]
+    if clouds:
+        summaries["eo:cloud_cover"] = {"minimum": min(clouds), "maximum": max(clouds)}
+    return summaries
 
 
-def _damaged(path: Path, why: str) -> OutputError:
-    return OutputError(
-        f"the catalog's file {path} cannot be used: {why[:200]}. Mend it, or give another --catalog"
-    )
+def _renders(product: Product, steps: Sequence[StepFiles]) -> dict[str, Any]:
+    """Return how to show the COGs of all steps alike: from the darkest black to the whitest."""
+    renders = {}
+    for index, first in enumerate(steps[0].cogs):
+        limits: list[Limits] = [one.cogs[index].shown for one in steps]
+        widest = min(low for low, _ in limits), max(high for _, high in limits)
+        renders[first.layer.name] = describe_render(first.layer, widest, product.bands)
+    return renders

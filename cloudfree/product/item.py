@@ -1,84 +1,77 @@
-"""Row 14 of the walk: the product's STAC Item.
-
-Bands are STAC 1.1's own, so ``eo`` and ``raster`` are of their second versions, which were made
-for them.
-"""
+"""Row 14 of the walk: the STAC Item of a step, and what an Item and the Collection both say."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import antimeridian
 import pystac
 import shapely
-from shapely.geometry import mapping
+from shapely.geometry import MultiPolygon, Polygon, mapping
+from shapely.geometry.polygon import orient
 
-from cloudfree.core.bands import BANDS, choose_shown
 from cloudfree.core.contract import Contract
 from cloudfree.core.keys import unsigned
+from cloudfree.geometry.aoi import Aoi
 from cloudfree.geometry.crs import describe_crs
-from cloudfree.geometry.grid import GridPlan, outline
-from cloudfree.product.cog import Cog, Statistics
-from cloudfree.product.layers import NODATA, Layer
-from cloudfree.product.provenance import ATTRIBUTION, RUN, versions
-from cloudfree.product.store import CUBE
+from cloudfree.geometry.grid import GridPlan
+from cloudfree.product.assets import (
+    CogAsset,
+    FileAsset,
+    describe_cog,
+    describe_cube,
+    describe_render,
+    describe_view,
+    multihash,
+    name_file,
+)
+from cloudfree.product.layers import Layer
+from cloudfree.product.provenance import ATTRIBUTION, ITEMS, versions
 from cloudfree.scenes.scene import Scene, Step
 from cloudfree.storage.outputs import Checksum
 
-COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-_ZARR = "application/vnd.zarr; version=3"
+COLLECTION = "collection.json"
+"""The run's Collection, beside its Items."""
 _EXTENSIONS = {
     "classification": "2.0.0",
-    "eo": "2.0.0",
+    "eo": "1.1.0",
     "file": "2.1.0",
     "processing": "1.2.0",
-    "projection": "2.0.0",
-    "raster": "2.0.0",
+    "projection": "1.2.0",
+    "raster": "1.1.0",
     "render": "2.0.0",
 }
+_MOST_VERTICES = 1000
+"""Of an outline; every reader of a catalog reads it."""
 _SLACK_DEG = 1e-5
-"""About a metre: edges of a grid are curves in longitude and latitude, and nearly straight."""
-_SHA256 = "1220"
-"""What a multihash of 32 bytes by sha2-256 begins with."""
-_RED_EDGE = {"B05": "rededge071", "B06": "rededge075", "B07": "rededge078"}
-"""What ``eo`` calls them since its second version; providers' assets have other names."""
-_LICENSE = "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice"
-_COPERNICUS = {
-    "name": "Copernicus, European Union and ESA",
-    "roles": ["producer", "licensor"],
-    "url": "https://sentinels.copernicus.eu",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CogAsset:
-    """A COG of the product."""
-
-    key: str
-    """Of its asset."""
-    name: str
-    """Of its file."""
-    layer: Layer
-    """What it holds."""
-    shown: tuple[tuple[float, float], ...]
-    """By band: the stored numbers to show as black and white; empty for classes."""
-    cog: Cog
-    """What was written."""
+"""About a metre: what an outline with more is widened and simplified by, doubled until it fits."""
+_EARTH = shapely.box(-180, -90, 180, 90)
+_COPERNICUS = pystac.Provider(
+    name="Copernicus, European Union and ESA",
+    roles=[pystac.ProviderRole.PRODUCER, pystac.ProviderRole.LICENSOR],
+    url="https://sentinels.copernicus.eu",
+)
+PROVIDERS = [_COPERNICUS]
+"""Whose data it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What an Item says of a product and of what went into it."""
+    """What STAC says of a run's product and of what went into it."""
 
+    identifier: str
+    """Of its Collection; those of its Items begin with it."""
+    area: Aoi
+    """The area of interest."""
     grid: GridPlan
     """Where it lies."""
-    steps: tuple[Step, ...]
-    """The datatakes, earliest first."""
     layers: tuple[Layer, ...]
     """Of the cube."""
     bands: tuple[str, ...]
@@ -87,96 +80,145 @@ class Product:
     """Of the model that made pixels."""
     found: Sequence[Mapping[str, Any]]
     """STAC items of the scenes."""
+    check: Mapping[str, Any] | None
+    """What the self-check found; None where there was none."""
 
 
-def build_item(
-    product: Product,
-    *,
-    identifier: str,
-    cogs: Iterable[CogAsset],
-    files: Mapping[str, Checksum],
-    summary: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return the Item; ``summary`` is what run.json says, ``files`` are those beside the COGs."""
-    cogs, times = tuple(cogs), [step.time for step in product.steps]
-    footprint = shapely.simplify(outline(product.grid.geobox), _SLACK_DEG)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFiles:
+    """A step, what its pixels are, and its files."""
+
+    step: Step
+    """The datatake."""
+    name: str
+    """What the names of its files begin with."""
+    pixels: Mapping[str, int]
+    """How many were seen, reconstructed and not restored."""
+    cogs: tuple[CogAsset, ...]
+    """Its COGs."""
+    views: Mapping[str, Checksum]
+    """Band -> its view in the reflectance."""
+    others: tuple[FileAsset, ...]
+    """Everything else."""
+
+
+def name_item(step_name: str) -> str:
+    """Return the name of a step's Item."""
+    return name_file(step_name, "item", ".json")
+
+
+def name_view(step_name: str, band: str) -> str:
+    """Return the name of the view of a band."""
+    return name_file(step_name, band, ".vrt")
+
+
+def build_item(product: Product, files: StepFiles) -> dict[str, Any]:
+    """Return the Item of a step; its links are relative, and it lies beside the Collection."""
+    footprint = outline(product.area)
     item = pystac.Item(
-        id=identifier,
+        id=f"{product.identifier}-{files.name}",
         geometry=json.loads(shapely.to_geojson(footprint)),
         bbox=list(antimeridian.bbox(mapping(footprint))),
-        datetime=times[0] if len(times) == 1 else None,
-        start_datetime=times[0] if len(times) > 1 else None,
-        end_datetime=times[-1] if len(times) > 1 else None,
-        properties=_properties(product, cogs, summary),
-        stac_extensions=[
-            f"https://stac-extensions.github.io/{name}/v{number}/schema.json"
-            for name, number in _EXTENSIONS.items()
-        ],
+        datetime=files.step.time,
+        properties=_properties(product, files),
+        stac_extensions=extensions(),
+        collection=product.identifier,
     )
-    item.add_asset("cube", _cube(product))
-    for one in cogs:
-        item.add_asset(one.key, _cog(product, one))
-    for key, name, media_type, role in (
-        ("preview", "preview.png", "image/png", "thumbnail"),
-        ("report", "report.html", "text/html", "overview"),
-        ("run", RUN, "application/json", "metadata"),
-    ):
-        facts = _file(files[name])
-        asset = pystac.Asset(f"./{name}", media_type=media_type, roles=[role], extra_fields=facts)
-        item.add_asset(key, asset)
-    scenes = {s.id: s for step in product.steps for s in (*step.optical, *step.radar)}
-    found = {(one["collection"], one["id"]): one for one in product.found}
-    for scene in scenes.values():
+    for one in files.cogs:
+        item.add_asset(one.layer.name, describe_cog(one, product.grid, product.bands))
+        for band, file in files.views.items() if one.layer.has_bands else ():
+            name = name_view(files.name, band)
+            view = describe_view(name, band, file, one, product.grid, product.bands)
+            item.add_asset(band, view)
+    item.add_asset("cube", describe_cube(product.layers, product.bands, product.grid))
+    for other in files.others:
+        item.add_asset(other.key, other.describe())
+    for relation in ("root", "parent", "collection"):
+        item.add_link(pystac.Link(relation, f"./{COLLECTION}", "application/json"))
+    found = {(one.get("collection"), one["id"]): one for one in product.found}
+    for scene in (*files.step.optical, *files.step.radar):
         item.add_link(_origin(scene, found.get((scene.collection, scene.id), {})))
-    item.add_link(pystac.Link("license", _LICENSE, title="Copernicus Sentinel data terms"))
-    return item.to_dict(include_self_link=False)
+    item.add_link(license_link())
+    return item.to_dict(include_self_link=False, transform_hrefs=False)
 
 
-def _properties(
-    product: Product, cogs: tuple[CogAsset, ...], summary: Mapping[str, Any]
-) -> dict[str, Any]:
-    optical = {scene.id: scene for step in product.steps for scene in step.optical}
-    platforms = {scene.platform for scene in optical.values()}
+def outline(area: Aoi) -> Polygon | MultiPolygon:
+    """Return the area in longitude and latitude, with no more vertices than a catalog can bear.
+
+    It holds the whole area; one of many vertices is widened a little. Exteriors run
+    counterclockwise, and no part crosses the antimeridian.
+    """
+    shape, slack = area.geometry, _SLACK_DEG
+    while shapely.get_num_coordinates(shape) > _MOST_VERTICES:
+        wide = shapely.simplify(shape.buffer(2 * slack, quad_segs=1), slack)
+        shape, slack = shapely.union_all(shapely.get_parts(wide)).intersection(_EARTH), 2 * slack
+    parts = [orient(part) for part in shapely.get_parts(shape) if isinstance(part, Polygon)]
+    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
+
+
+def extensions() -> list[str]:
+    """Return the schemas of the extensions that are used."""
+    base = "https://stac-extensions.github.io"
+    return [f"{base}/{name}/v{number}/schema.json" for name, number in _EXTENSIONS.items()]
+
+
+def license_link() -> pystac.Link:
+    """Return the link to the terms of the data."""
+    terms = "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice"
+    return pystac.Link("license", terms, title="Copernicus Sentinel data terms")
+
+
+def _properties(product: Product, files: StepFiles) -> dict[str, Any]:
+    optical = files.step.optical
+    platforms = {scene.platform for scene in optical} - {""}
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    check = {} if product.check is None else {"cloudfree:check": product.check}
     return {
-        "title": f"Sentinel-2 without clouds, {' to '.join(_days(product))}",
+        "title": f"Sentinel-2 without clouds, {files.step.time:%Y-%m-%d}",
         "created": now,
         "license": "other",
-        "providers": [_COPERNICUS],
+        "providers": [one.to_dict() for one in PROVIDERS],
         "attribution": ATTRIBUTION,
         "constellation": "sentinel-2",
-        **({"platform": platforms.pop()} if len(platforms) == 1 and "" not in platforms else {}),
+        **({"platform": platforms.pop()} if len(platforms) == 1 else {}),
         "instruments": ["msi"],
         "gsd": product.grid.resolution_m,
         **_position(product.grid),
-        **_processing(summary["model"], now),
-        **_cloud_left(summary["pixels"]),
-        "renders": {one.key: _render(product, one) for one in cogs},
+        **_processing(product.contract, now),
+        **_cloud_left(files.pixels),
+        "renders": {
+            one.layer.name: describe_render(one.layer, one.shown, product.bands)
+            for one in files.cogs
+        },
         "cloudfree:model": _model(product.contract),
         "cloudfree:harmonisation": [
             {"scene": scene.id, "offset_dn": scene.offset.dn, "why": scene.offset.why}
-            for scene in optical.values()
+            for scene in optical
         ],
-        "cloudfree:pixels": summary["pixels"],
-        **({"cloudfree:check": check} if (check := summary.get("check")) is not None else {}),
+        "cloudfree:pixels": dict(files.pixels),
+        **check,
     }
 
 
 def _position(grid: GridPlan) -> dict[str, Any]:
+    """Return where the pixels lie; ``proj:epsg`` is what stackstac reads."""
+    code = grid.crs.epsg
     return {
         **describe_crs(grid.crs),
+        **({} if code is None else {"proj:epsg": code}),
         "proj:shape": list(grid.geobox.shape),
         "proj:transform": list(grid.geobox.affine)[:6],
         "proj:bbox": list(grid.geobox.boundingbox.bbox),
     }
 
 
-def _processing(model: str, now: str) -> dict[str, Any]:
+def _processing(contract: Contract, now: str) -> dict[str, Any]:
     return {
         "processing:level": "L3",
         "processing:lineage": (
             f"What Sentinel-2 saw is passed on unchanged; what cloud or its shadow hid was "
-            f"reconstructed from Sentinel-1 backscatter by model {model}"
+            f"reconstructed from Sentinel-1 backscatter by model {contract.name} "
+            f"{contract.version}"
         ),
         "processing:software": versions(),
         "processing:version": version("cloudfree"),
@@ -186,12 +228,8 @@ def _processing(model: str, now: str) -> dict[str, Any]:
 
 def _cloud_left(pixels: Mapping[str, int]) -> dict[str, float]:
     """Return how much of what there is stayed hidden; nothing where there is nothing."""
-    covered = sum(pixels[name] for name in ("seen", "reconstructed", "not_restored"))
+    covered = sum(pixels.values())
     return {"eo:cloud_cover": round(100 * pixels["not_restored"] / covered, 3)} if covered else {}
-
-
-def _days(product: Product) -> list[str]:
-    return sorted({f"{step.time:%Y-%m-%d}" for step in (product.steps[0], product.steps[-1])})
 
 
 def _model(contract: Contract) -> dict[str, Any]:
@@ -203,108 +241,19 @@ def _model(contract: Contract) -> dict[str, Any]:
         "version": contract.version,
         "mlm:architecture": ", ".join([contract.network, *built]),
         "weights": [
-            {"role": one.role, "file": one.file, "file:checksum": _SHA256 + one.sha256}
+            {"role": one.role, "file": one.file, "file:checksum": multihash(one.sha256)}
             for one in contract.weights
         ],
     }
 
 
-def _cube(product: Product) -> pystac.Asset:
-    optical, others = [], []
-    for layer in product.layers:
-        if layer.has_bands:
-            optical = [_band(name) | _numbers(layer) for name in product.bands]
-        else:
-            others.append({"name": layer.name, "description": layer.title} | _numbers(layer))
-    return pystac.Asset(
-        f"./{CUBE}",
-        title="The cube: every step, with overviews",
-        media_type=_ZARR,
-        roles=["data"],
-        extra_fields={"raster:spatial_resolution": product.grid.resolution_m}
-        | {"bands": [*optical, *others]},
-    )
-
-
-def _cog(product: Product, one: CogAsset) -> pystac.Asset:
-    names = product.bands if one.layer.has_bands else ()
-    bands = [_band(name) for name in names] or [{"name": one.layer.name}]
-    for band, statistics in zip(bands, one.cog.statistics, strict=True):
-        if statistics is not None:
-            band["statistics"] = _statistics(statistics)
-    return pystac.Asset(
-        f"./{one.name}",
-        title=one.layer.title,
-        media_type=COG,
-        roles=["metadata" if one.layer.classes else "data"],
-        extra_fields={
-            "raster:spatial_resolution": product.grid.resolution_m,
-            "raster:sampling": "area",
-            **_numbers(one.layer),
-            "bands": bands,
-            **_file(one.cog.file),
-        },
-    )
-
-
-def _band(name: str) -> dict[str, Any]:
-    band = BANDS[name]
-    return {
-        "name": name,
-        "eo:common_name": _RED_EDGE.get(name, band.common_name),
-        "eo:center_wavelength": band.wavelength_um,
-    }
-
-
-def _numbers(layer: Layer) -> dict[str, Any]:
-    """Return what a layer's numbers mean."""
-    facts: dict[str, Any] = {"data_type": layer.dtype}
-    if layer.nodata is not None:
-        facts["nodata"] = layer.nodata
-    if layer.scale is not None:
-        facts |= {"unit": "1", "raster:scale": layer.scale, "raster:offset": 0.0}
-    if layer.classes:
-        facts["classification:classes"] = [
-            {
-                "value": one.value,
-                "name": one.name,
-                "title": one.title,
-                "color_hint": "".join(f"{part:02X}" for part in one.colour),
-                **({"nodata": True} if one.name == "nodata" else {}),
-            }
-            for one in layer.classes
-        ]
-    return facts
-
-
-def _statistics(statistics: Statistics) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in asdict(statistics).items()}
-
-
-def _file(file: Checksum) -> dict[str, Any]:
-    return {"file:size": file.size, "file:checksum": _SHA256 + file.sha256}
-
-
-def _render(product: Product, one: CogAsset) -> dict[str, Any]:
-    """Return how to show a COG: in true colour (or what bands there are), or by its classes."""
-    facts = {"title": one.layer.title, "assets": [one.key], "nodata": NODATA}
-    if one.layer.classes:
-        colours = {str(c.value): [*c.colour, 255 if c.value else 0] for c in one.layer.classes}
-        return {**facts, "colormap": colours, "resampling": "nearest"}
-    bands = product.bands
-    shown = choose_shown(bands) if one.layer.has_bands else [0]
-    return {
-        **facts,
-        "bidx": [index + 1 for index in shown],
-        "rescale": [list(one.shown[index]) for index in shown],
-        "resampling": "average",
-    }
-
-
 def _origin(scene: Scene, found: Mapping[str, Any]) -> pystac.Link:
-    """Return the link to an input: its Item where that says where it is, else one of its files."""
-    own = (link["href"] for link in found.get("links", ()) if link.get("rel") == "self")
-    href = next((href for href in own if "://" in href), None)
-    if href is not None:
-        return pystac.Link("derived_from", unsigned(href), "application/geo+json", scene.id)
-    return pystac.Link("derived_from", unsigned(next(iter(scene.hrefs.values()))), title=scene.id)
+    """Return the link to a scene: its Item where that says where it is, else its entry in ours."""
+    links = found.get("links") or ()
+    own = (str(link.get("href", "")) for link in links if link.get("rel") == "self")
+    href = next((href for href in own if "://" in href or Path(href).is_absolute()), None)
+    if href is None:
+        href = f"./{ITEMS}#{quote(f'{scene.collection}/{scene.id}')}"
+    else:
+        href = unsigned(href)
+    return pystac.Link("derived_from", href, "application/geo+json", scene.id)

@@ -11,6 +11,8 @@ from typing import Any
 from cloudfree.core.keys import unsigned
 from cloudfree.scenes.scene import RatedPass, Scene, Step
 
+ITEMS = "items.json"
+"""The scenes' own STAC items."""
 RUN = "run.json"
 """Written last: where it is, the product is finished."""
 ATTRIBUTION = "Contains modified Copernicus Sentinel data"

@@ -95,19 +95,14 @@ def reduced_shape(shape: tuple[int, int], longest_px: int) -> tuple[int, int]:
     return max(1, round(shape[0] / scale)), max(1, round(shape[1] / scale))
 
 
-def true_colour(
-    reflectance: Any, bands: tuple[str, ...], low: Float32Array, high: Float32Array
-) -> UInt8Array:
+def true_colour(reflectance: Any, bands: tuple[str, ...], low: float, high: float) -> UInt8Array:
     """Return (y, x, 3) of reflectance numbers (band, y, x): red, green, blue or the first bands.
 
-    ``low`` and ``high`` (band,) become black and white; 0 (nodata) becomes dark grey.
+    ``low`` and ``high`` become black and white in each; 0 (nodata) becomes dark grey.
     """
-    index = choose_shown(bands)
-    span = np.maximum(high[index] - low[index], 1)[:, None, None]
-    light = (reflectance[index] - low[index][:, None, None]) / span
-    picture = np.where(reflectance[index] == 0, 20, np.clip(light * 235 + 20, 20, 255)).astype(
-        np.uint8
-    )
+    shown = reflectance[choose_shown(bands)]
+    light = (shown - low) / max(high - low, 1.0)
+    picture = np.where(shown == 0, 20, np.clip(light * 235 + 20, 20, 255)).astype(np.uint8)
     return np.moveaxis(picture, 0, -1)
 
 
@@ -216,6 +211,13 @@ def draw_preview(pictures: list[StepPictures]) -> bytes:
     _draw_legend(draw, (_GAP_PX, size[1] - _LABEL_PX), font)
     stream = io.BytesIO()
     sheet.save(stream, "png", optimize=True)
+    return stream.getvalue()
+
+
+def draw_thumbnail(pictures: StepPictures) -> bytes:
+    """Return a PNG of a step's product."""
+    stream = io.BytesIO()
+    Image.fromarray(pictures.product).save(stream, "png", optimize=True)
     return stream.getvalue()
 
 

@@ -16,8 +16,9 @@ import cloudfree
 from cloudfree.cli import main
 from cloudfree.core.config import RunSettings
 from cloudfree.core.tables import build
+from cloudfree.product.item import COLLECTION, name_item, name_view
 from cloudfree.product.layers import LAYERS, UNCERTAINTY, Layer
-from cloudfree.product.provenance import RUN
+from cloudfree.product.provenance import ITEMS, RUN
 from cloudfree.product.store import CUBE, create_cube
 from cloudfree.storage.outputs import open_storage
 from cloudfree.train.__main__ import main as train
@@ -156,6 +157,7 @@ def test_python_is_python_and_names_what_there_is(page: Path) -> None:
 
 @every_page
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # the mean of an empty cube
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")  # xarray writes them, and zarr warns
 def test_python_that_needs_only_a_cube_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,4 +205,6 @@ def test_files_are_those_of_the_product() -> None:
     named = {row[0] for row in table_rows("## Files")}
     cogs = {f"DATE_{layer.name}.tif" for layer in ALL_LAYERS if layer.exported}
     assert {name for name in named if name.endswith(".tif")} == cogs
-    assert {CUBE, RUN} <= named
+    assert {CUBE, RUN, COLLECTION, ITEMS, name_item("DATE"), name_view("DATE", "B04")} <= {
+        name.split("`")[0] for name in named
+    }

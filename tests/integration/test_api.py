@@ -43,15 +43,38 @@ def test_a_cube_is_opened_lazily_and_decoded(product: Path) -> None:
         assert isinstance(cube.reflectance.data, da.Array)
         assert list(cube) == sorted(cube)
         for array in cube.values():
-            assert array.encoding["shards"] == (1, *array.encoding["shards"][1:])
-            sides = zip(array.encoding["shards"], array.shape, strict=True)
-            assert array.data.chunksize == tuple(min(both) for both in sides)
+            assert array.data.chunksize == array.shape  # one shard
     assert cube.reflectance.dims == ("time", "band", "y", "x")
     assert [str(band) for band in cube.band.values] == ["B04", "B08"]
     assert "spatial_ref" in cube.coords
     values = cube.reflectance.load()
     assert np.isnan(values.where(cube.source == 0)).all()
     assert 0.01 < float(values.median()) < 0.6
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")  # xarray writes them, and zarr warns
+def test_parts_of_a_cube_can_be_copied_however_they_are_cut(product: Path, tmp_path: Path) -> None:
+    """The last three are for xarray alone."""
+    cube, raw = cloudfree.open_cube(product), {"decode_coords": "all", "mask_and_scale": False}
+    some = {"y": slice(11, 150), "x": slice(70, 333)}
+    plain = xr.open_zarr(product / "cube.zarr", decode_coords="all")
+    stored = xr.open_zarr(product / "cube.zarr", **raw)
+    with pytest.raises(ValueError, match="overlap multiple Dask chunks"):
+        plain.to_zarr(tmp_path / "refused")  # why this needs words
+    for name, part, whole in (
+        ("whole", cube, cube),
+        ("part", cube.isel(some), cube.isel(some)),
+        ("cut", cube.chunk({"y": 50, "x": 70}), cube),
+        ("plain", plain.drop_encoding(), cube),
+        ("stored", stored.drop_encoding(), cube),
+        ("part stored", stored.isel(some).drop_encoding(), cube.isel(some)),
+    ):
+        part.to_zarr(tmp_path / name)
+        copy = xr.open_zarr(tmp_path / name, decode_coords="all")
+        xr.testing.assert_equal(copy.load(), whole.load())
+        assert copy.spatial_ref.attrs["crs_wkt"] == cube.spatial_ref.attrs["crs_wkt"]
+        numbers = copy.reflectance.encoding["dtype"]
+        assert numbers == ("float64" if name == "plain" else "uint16")
 
 
 def test_the_same_call_resumes_and_the_outcome_prints(

@@ -26,7 +26,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from cloudfree.core.errors import CloudfreeError, OutputError, StoreError
 from cloudfree.engine.status import read_status
-from cloudfree.product.collection import add_to_catalog, check_catalog
+from cloudfree.product.catalog import add_to_catalog, check_catalog
 from cloudfree.storage import buckets, lease
 from cloudfree.storage.lease import LEASE, LOCK
 from cloudfree.storage.ledger import Ledger
@@ -134,9 +134,10 @@ def test_it_is_read_by_xarray_gdal_and_pystac(
         "AWS_VIRTUAL_HOSTING": "FALSE", "AWS_HTTPS": "NO",
         "AWS_S3_ENDPOINT": s3.address.removeprefix("http://"),
     }  # fmt: skip
-    item = pystac.Item.from_dict(json.loads(out.read("item.json") or b""))
-    item.set_self_href(f"{out.address}/item.json")
-    asset = item.assets[f"{scenes.date}_reflectance"]
+    name = f"{scenes.date}_item.json"
+    item = pystac.Item.from_dict(json.loads(out.read(name) or b""))
+    item.set_self_href(f"{out.address}/{name}")
+    asset = item.assets["reflectance"]
     href = asset.get_absolute_href()
     assert href == f"s3://{BUCKET}/out/{scenes.date}_reflectance.tif"
     with rasterio.Env(**gdal):
@@ -145,6 +146,9 @@ def test_it_is_read_by_xarray_gdal_and_pystac(
         with rasterio.open(path) as cog, rasterio.open(product / Path(href).name) as local:
             np.testing.assert_array_equal(cog.read(), local.read())
             assert cog.crs == local.crs
+        band = (item.assets["B03"].get_absolute_href() or "").replace("s3://", "/vsis3/")
+        with rasterio.open(band) as view, rasterio.open(path) as cog:
+            np.testing.assert_array_equal(view.read(1), cog.read(cog.descriptions.index("B03") + 1))
     for one in item.assets.values():
         name = (one.get_absolute_href() or "").removeprefix(f"{out.address}/")
         content = out.read(name)
@@ -160,13 +164,19 @@ def test_a_local_catalog_links_a_product_by_its_address(
     product: Path, tmp_path: Path, s3: S3Server
 ) -> None:
     out = open_storage(f"s3://{BUCKET}/out")
-    out.write("item.json", (product / "item.json").read_bytes())
+    stac = [product / "collection.json", *product.glob("*_item.json")]
+    for path in stac:
+        out.write(path.name, path.read_bytes())
     add_to_catalog(check_catalog(str(tmp_path / "catalog"), out), out)
     catalog = pystac.Catalog.from_file(str(tmp_path / "catalog" / "catalog.json"))
     (item,) = catalog.get_items(recursive=True)
-    assert {one.href for one in item.assets.values()} == {
-        f"{out.address}/{name}" for name in ("cube.zarr", "preview.png", "report.html", "run.json")
-    } | {f"{out.address}/{path.name}" for path in product.glob("*.tif")}
+    collection = item.get_collection()
+    assert collection is not None
+    hrefs = {one.href for each in (item, collection) for one in each.assets.values()}
+    others = {path.name for path in product.iterdir()} - {path.name for path in stac} - {"ledger"}
+    assert hrefs == {f"{out.address}/{name}" for name in others}
+    for link in item.get_links("derived_from"):
+        assert link.href.startswith(f"{out.address}/items.json#")
 
 
 def test_a_run_killed_while_it_writes_to_a_store_resumes_to_the_same_bits(

@@ -58,7 +58,7 @@ def test_a_check_changes_no_pixel_and_is_kept_by_a_resumed_run(
     elsewhere = tmp_path / "elsewhere"
     make(elsewhere, **request(scenes), places=3, workers=2)
     assert {**figures(elsewhere), "seconds": 0} == {**first, "seconds": 0}
-    item = pystac.Item.from_file(str(checked / "item.json"))
+    item = pystac.Item.from_file(str(checked / f"{scenes.date}_item.json"))
     assert item.properties["cloudfree:check"] == first
 
 
@@ -126,8 +126,12 @@ def test_the_uncertainty_is_exported_and_described(
         assert file.scales == (1e-4,)
         assert file.nodata == 0
         np.testing.assert_array_equal(file.read(1), uncertainty(uncertain)[0])
-    item = pystac.Item.from_file(str(uncertain / "item.json"))
-    assert f"{scenes.date}_uncertainty" in item.assets
+    item = pystac.Item.from_file(str(uncertain / f"{scenes.date}_item.json"))
+    asset = item.assets["uncertainty"]
+    assert asset.href == f"./{scenes.date}_uncertainty.tif"
+    assert item.properties["renders"]["uncertainty"]["rescale"] == [
+        [0, uncertainty(uncertain).max()]
+    ]
     assert "uncertainty" in {band["name"] for band in item.assets["cube"].extra_fields["bands"]}
 
 
@@ -153,7 +157,7 @@ def test_a_product_of_which_all_that_was_made_is_doubtful_is_finished(
     out = tmp_path / "out"
     make(out, **request(scenes), places=2, uncertainty={"write": True, "max": 1e-4})
     assert 2 not in open_raw(out).source.to_numpy()
-    assert pystac.Item.from_file(str(out / "item.json")).assets[f"{scenes.date}_uncertainty"]
+    assert pystac.Item.from_file(str(out / f"{scenes.date}_item.json")).assets["uncertainty"]
 
 
 def test_wrong_requests_of_uncertainty_are_refused_in_one_line(

@@ -10,12 +10,11 @@ from pyproj import Transformer
 
 from cloudfree.core.config import GridSettings
 from cloudfree.core.errors import AoiError, SettingsError
-from cloudfree.geometry.aoi import Aoi, cut_at_antimeridian
+from cloudfree.geometry.aoi import Aoi
 from cloudfree.geometry.grid import (
     GridPlan,
     halo_px,
     origin_px,
-    outline,
     pixels_inside,
     plan_grid,
     project_area,
@@ -142,29 +141,6 @@ def test_a_pixel_is_inside_by_its_centre() -> None:
     np.testing.assert_array_equal(pixels_inside(area, geobox), expected)
 
 
-@pytest.mark.parametrize(
-    ("area", "crs", "bounds", "square_degrees"),
-    [
-        (shapely.box(11.0, 48.0, 12.0, 49.0), "utm", (11, 48, 12, 49), 1.0),
-        (cut_at_antimeridian(shapely.box(177, -19, 182, -16)), "utm", (-180, -19, 180, -16), 15),
-        (cut_at_antimeridian(shapely.box(177, -19, 182, -16)), "equal-area",
-         (-180, -19, 180, -16), 15),
-        (shapely.box(-180, -19, 180, -16), "EPSG:6933", (-180, -19, 180, -16), 1080),
-    ],
-)  # fmt: skip
-def test_the_outline_is_cut_at_the_antimeridian(
-    area: shapely.Geometry,
-    crs: str,
-    bounds: tuple[float, float, float, float],
-    square_degrees: float,
-) -> None:
-    found = outline(plan(Aoi(geometry=area), crs=crs).geobox)
-    assert found.is_valid
-    assert found.buffer(1e-4).covers(area)
-    assert found.bounds == pytest.approx(bounds, abs=0.12)  # meridians lean
-    assert found.area == pytest.approx(square_degrees, rel=0.1)
-
-
 @pytest.mark.parametrize("pole", [90, -90])
 def test_an_area_around_a_pole_is_whole(pole: int) -> None:
     rim = pole * 88 / 90
@@ -173,10 +149,3 @@ def test_an_area_around_a_pole_is_whole(pole: int) -> None:
     assert grid.crs.epsg == (5041 if pole > 0 else 5042)
     radius_m = 2 * 111_694 * 0.994  # degrees of a meridian there, and the scale at the pole
     assert grid.area.area == pytest.approx(np.pi * radius_m**2, rel=1e-3)
-    whole = outline(grid.geobox)
-    assert isinstance(whole, shapely.Polygon)
-    assert whole.covers(cap.geometry)
-    corner = 2 * 2**0.5
-    assert abs(whole.bounds[1] if pole > 0 else whole.bounds[3]) == pytest.approx(
-        90 - corner, abs=0.01
-    )

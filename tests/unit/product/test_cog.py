@@ -18,7 +18,7 @@ from cloudfree.geometry.grid import GridPlan
 from cloudfree.product.cog import Cog, export_cog
 from cloudfree.product.layers import REFLECTANCE, SOURCE, Layer
 from cloudfree.product.store import write_chunk
-from cloudfree.storage.outputs import Storage, open_storage
+from cloudfree.storage.outputs import Storage, checksum, open_storage
 from tests.cubes import BANDS, HEIGHT, WIDTH, fill, make_cube, make_grid, stored
 
 TIME = dt.datetime(2024, 6, 3, 10, 20, 31, tzinfo=dt.UTC)
@@ -80,6 +80,7 @@ def test_a_cog_holds_the_array_whole(
     content = target.read_bytes()
     assert (cog.file.size, cog.file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     beside = [f"{target.name}.aux.xml"] if layer.classes else []
+    assert cog.names == (checksum(tmp_path.joinpath(beside[0]).read_bytes()) if beside else None)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["cube.zarr", target.name, *beside])
 
 
