@@ -200,7 +200,13 @@ def widen_to_pixels(area: Polygon | MultiPolygon, resolution_m: float) -> Polygo
 
 
 def _touched_pixels(part: Polygon, resolution_m: float) -> BaseGeometry:
-    """Return the union of the pixels that a polygon touches: squares cut in four until so small."""
+    """Return the union of the pixels that a polygon touches: squares cut in four until so small.
+
+    Its outermost millimetre touches nothing: an area that ends on the edges of pixels does so only
+    within rounding.
+    """
+    core = part.buffer(-_SEAM_M)
+    part = part if core.is_empty else core
     shapely.prepare(part)
     west, south, east, north = (edge / resolution_m for edge in part.bounds)
     side = 2 ** math.ceil(math.log2(max(east - west, north - south, 1)))

@@ -23,14 +23,15 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from shapely.geometry.base import BaseGeometry
 
-from cloudfree.core.errors import AoiError
+from cloudfree.core.errors import AoiError, UnknownFileError
 from cloudfree.geometry.geojson import Shape, read_shapes
 
 _KINDS = "GeoJSON, GeoPackage, Shapefile, KML, FlatGeobuf, GML or WKT"
 _LAYER = "|layername="
 """Between a file and one of its layers, as QGIS writes it."""
 _SIDECARS = (".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix")
-_ZIPPED = (".shp", ".gpkg", ".geojson", ".json", ".kml", ".fgb", ".gml", ".wkt")
+_JSON = (".json", ".geojson", ".geojsonl", ".geojsons", ".ndjson")
+_ZIPPED = (*_JSON, ".shp", ".gpkg", ".kml", ".fgb", ".gml", ".wkt")
 _ONE_DRAWING = ("KML", "LIBKML")
 """Drivers whose layers are folders of one drawing."""
 _ESRI = {"geometryType", "spatialReference"}
@@ -94,7 +95,7 @@ def _read(path: Path, name: str, layer: str) -> Drawn:
                 return _read_with_gdal(head + stream.read(), name, layer, head)
             if _WKT.match(text):
                 return Drawn(list(_read_wkt(_decode(head + stream.read()), name)), ())
-            if text.lstrip()[:1] in ("{", "[", "\x1e") or _SCRIPT.match(text):
+            if _is_json(text, path):
                 documents = _read_json(_decode(head + stream.read()), name)
                 if not any(_is_for_gdal(document) for document in documents):
                     return Drawn([s for one in documents for s in read_shapes(one, name)], ())
@@ -107,6 +108,12 @@ def _read(path: Path, name: str, layer: str) -> Drawn:
 def _decode(content: bytes) -> str:
     """Return a text by its byte order mark or zeros; coordinates are ASCII in any other."""
     return content.decode(json.detect_encoding(content), "replace").removeprefix("\ufeff")
+
+
+def _is_json(text: str, path: Path) -> bool:
+    """Return whether a file's beginning is JSON, or a script with it, or should be."""
+    named = path.suffix.lower() in _JSON and "\0" not in text
+    return named or text.lstrip()[:1] in ("{", "[", "\x1e") or _SCRIPT.match(text) is not None
 
 
 def _read_json(text: str, name: str) -> list[Any]:
@@ -127,6 +134,8 @@ def _parse(text: str) -> list[Any]:
     while found := _NEXT.search(text, at):
         document, at = decoder.raw_decode(text, found.start())
         documents.append(document)
+    if not documents:
+        raise ValueError("there is nothing in it")
     return documents
 
 
@@ -192,7 +201,7 @@ def _read_with_gdal(source: Path | bytes, name: str, layer: str, head: bytes) ->
         _check_whole(source, name)
     kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
     if kind is not None:
-        raise AoiError(f"{name} is {kind}{_convert(kind, name)}")
+        raise UnknownFileError(f"{name} is {kind}, {_convert(kind, name)}")
     try:
         with _lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -213,7 +222,7 @@ def _read_with_gdal(source: Path | bytes, name: str, layer: str, head: bytes) ->
             shapely.errors.GEOSException) as error:  # fmt: skip
         reason = " ".join(str(error).split(";")[0].split())
         if "not recognized" in reason:
-            raise AoiError(f"{name} is of no kind that GDAL knows; give {_KINDS}") from None
+            raise UnknownFileError(f"{name} is no file of polygons; give {_KINDS}") from None
         raise AoiError(f"cannot read the area {name}: {reason}. Give {_KINDS}") from None
     if folders:
         return Drawn([one for shapes in layers.values() for one in shapes], ())
@@ -264,9 +273,9 @@ def _check_whole(path: Path, name: str) -> None:
 def _convert(kind: str, name: str) -> str:
     """Return how to come from a kind of file that is not read to one that is."""
     if kind != "Parquet":
-        return f", no file of polygons; give {_KINDS}"
+        return f"no file of polygons; give {_KINDS}"
     code = f'import geopandas; geopandas.read_parquet({json.dumps(name)}).to_file("area.gpkg")'
     return (
-        ", which is not read; make a GeoPackage of it: pip install geopandas pyarrow && "
+        "which is not read; make a GeoPackage of it: pip install geopandas pyarrow && "
         f"python -c {shlex.quote(code)}"
     )

@@ -24,7 +24,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from shapely.geometry import MultiPolygon, Polygon
 
-from cloudfree.core.errors import AoiError, MaskError, ReadError
+from cloudfree.core.errors import AoiError, MaskError, ReadError, UnknownFileError
 from cloudfree.core.types import AnyArray, BoolArray, UInt8Array
 from cloudfree.geometry.aoi import Polygons, read_polygons
 from cloudfree.geometry.grid import GridPlan, crs_of, pixels_inside, project_area
@@ -179,7 +179,7 @@ def _suggest(values: list[float], path: Path) -> str:
     """Return what values look like that are not those of a mask, and a command that makes one."""
     whole = all(value.is_integer() for value in values)
     if not whole or len(values) > _MOST_CLASSES:
-        half = max(values) / 2
+        half = next(most for most in (1, 100, 255, values[-1]) if values[-1] <= most) / 2
         return (
             "They look like a probability; hide what is above half, or another share, with: "
             f"{_calculate(f'(> (read 1) {half:g})', path)}"
@@ -202,10 +202,12 @@ def _check_polygons(path: Path, grid: GridPlan) -> tuple[str, ...]:
     try:
         found = read_polygons(path)
         near = _project_near(found, grid.geobox)
-    except AoiError as error:
+    except UnknownFileError:
         raise MaskError(
-            f"the mask {path} is no raster that GDAL reads, and as polygons: {error}"
+            f"the mask {path} is no raster that GDAL reads, nor polygons; give one of them"
         ) from None
+    except AoiError as error:
+        raise MaskError(f"the mask {path} cannot be used: {error}") from None
     if found.geometry.is_empty or near.intersects(grid.area):
         return found.remarks
     x, y = shapely.get_coordinates(found.geometry.centroid)[0]
@@ -256,4 +258,4 @@ def _project_near(polygons: Polygons, geobox: GeoBox) -> Polygon | MultiPolygon:
     if west <= east:  # else across the antimeridian
         box = shapely.box(west, south, east, north).buffer(_MARGIN_DEG)
         parts = parts[shapely.intersects(parts, box)]
-    return project_area(MultiPolygon(list(parts)), crs)
+    return project_area(MultiPolygon(list(parts)), crs) if len(parts) else MultiPolygon()
