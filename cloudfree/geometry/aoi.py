@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -94,7 +95,11 @@ def read_polygons(area: Area) -> Polygons:
     """
     shapes, name, remarks = _read_source(area)
     polygons, empty = _take_polygons(shapes, name, remarks)
-    parts = [_place(polygon, name, remarks) for polygon in polygons]
+    parts = [
+        part
+        for _, alike in groupby(polygons, key=lambda one: one.crs)
+        for part in _place(list(alike), name, remarks)
+    ]
     once = tuple(dict.fromkeys(remarks))
     return Polygons(geometry=_join(parts), name=name, remarks=once, empty=empty)
 
@@ -130,22 +135,24 @@ def _take_polygons(shapes: list[Shape], name: str, remarks: list[str]) -> tuple[
     return polygons, empty
 
 
-def _place(polygon: Shape, name: str, remarks: list[str]) -> BaseGeometry:
-    """Return a polygon in longitude and latitude, valid; what is to be said of it in ``remarks``.
+def _place(polygons: list[Shape], name: str, remarks: list[str]) -> list[BaseGeometry]:
+    """Return polygons of one CRS in longitude and latitude, valid, all at once for speed.
 
-    Raises AoiError where its numbers can be no such place, or it has no one meaning.
+    What is to be said of them goes to ``remarks``. Raises AoiError where their numbers can be no
+    such place, or one has no one meaning.
     """
-    if not np.isfinite(shapely.get_coordinates(polygon.geometry)).all():
+    drawn = shapely.GeometryCollection([one.geometry for one in polygons])
+    if not np.isfinite(shapely.get_coordinates(drawn)).all():
         raise AoiError(f"the coordinates in {name} hold one that is no number; mend it")
-    way = find_way(polygon.crs, name)
+    way = find_way(polygons[0].crs, name)
     remarks += [f"{name}: {said}" for said in way.remarks]
-    placed = cut_at_antimeridian(way(polygon.geometry, name))
-    _check_degrees(placed, name)
-    if placed.is_valid:
-        return placed
-    mended = _mend(placed, name)
-    remarks.append(f"mended a polygon of {name}: {_explain(placed)}")
-    return mended
+    placed = [cut_at_antimeridian(part) for part in shapely.get_parts(way(drawn, name))]
+    for index, part in enumerate(placed):
+        _check_degrees(part, name)
+        if not part.is_valid:
+            placed[index] = _mend(part, name)
+            remarks.append(f"mended a polygon of {name}: {_explain(part)}")
+    return placed
 
 
 def _join(parts: list[BaseGeometry]) -> Polygon | MultiPolygon:
