@@ -38,8 +38,9 @@ def plan(
 ) -> Plan:
     """Return what a run would do; asks the catalog and reads no pixel. Print it to see it.
 
-    ``aoi`` is a GeoJSON file or mapping, or a shapely geometry, in longitude and latitude; ``date``
-    a day, or text of an interval ``A/B``; ``stac`` a STAC API or a file, None for the settings'
+    ``aoi`` is a file of polygons, a GeoJSON mapping, a shapely geometry in longitude and latitude,
+    or what has a ``__geo_interface__`` and perhaps a ``crs``, such as a GeoDataFrame; ``date`` a
+    day, or text of an interval ``A/B``; ``stac`` a STAC API or a file, None for the settings'
     providers. ``settings`` are a RunSettings or a TOML file like ``pipelines/run.toml``; ``model``
     and ``bands`` go before what they say. RequestError, in one line, where something is wrong.
 

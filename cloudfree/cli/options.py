@@ -94,7 +94,9 @@ def request_options(command: F) -> F:
             "--aoi",
             type=click.Path(path_type=Path),
             required=True,
-            help="GeoJSON file with the area, in longitude and latitude.",
+            help="File with the area's polygons: GeoJSON, GeoPackage, Shapefile (zipped too), KML, "
+            "FlatGeobuf, GML, WKT; in its CRS, or longitude and latitude where it names none. One "
+            "layer of several: 'FILE|layername=LAYER'.",
         ),
         click.option(
             "--date",
@@ -134,7 +136,8 @@ def request_options(command: F) -> F:
         click.option(
             "--mask",
             help="auto (the scene classification, a detector where there is none), detector, or a "
-            "file: a raster that is not 0 where cloud hides the ground, or GeoJSON.",
+            "file: a raster of 0 and another value where cloud hides the ground, or polygons in a "
+            "file like that of --aoi.",
         ),
         click.option(
             "--min-seen",

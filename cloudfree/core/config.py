@@ -153,7 +153,7 @@ class MaskSettings:
 
     source: str = "auto"
     """``auto``: the scene's classification, a detector where it has none. ``detector``: always
-    the detector. Else a mask file: a raster or GeoJSON polygons, over what auto says."""
+    the detector. Else a mask file: a raster or polygons, over what auto says."""
     detector: str = "thresholds"
     """``thresholds``, or ``s2cloudless``, which wants ten bands of Level-1C and the extra
     ``detect``; ``cloudfree/pixels/detectors.py`` says how good each is."""

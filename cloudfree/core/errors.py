@@ -17,6 +17,10 @@ class AoiError(RequestError):
     """The area of interest cannot be used."""
 
 
+class UnknownFileError(AoiError):
+    """A file is of no kind that holds polygons; it may be a raster."""
+
+
 class SettingsError(RequestError):
     """A setting is unknown or out of range."""
 

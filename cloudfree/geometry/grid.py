@@ -17,10 +17,11 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
 
 from cloudfree.core.config import GridSettings
 from cloudfree.core.errors import AoiError, SettingsError
-from cloudfree.core.types import BoolArray
+from cloudfree.core.types import BoolArray, Float64Array
 from cloudfree.geometry.aoi import Aoi
 from cloudfree.geometry.crs import choose_crs, name_crs
 
@@ -32,6 +33,8 @@ _LAYER_BYTES = 2 * 2 + 2
 """Two scene index layers of two bytes, source and cloud of one."""
 _OVERVIEW_BYTES = 2
 """Overviews have source and cloud, and no scene index."""
+_NARROW_PX = 0.72
+"""Half a pixel's diagonal and a little: a circle as large holds the centre of a pixel."""
 _SMALLEST_PX = 512
 """An array no larger has no overview: it is read as fast as one."""
 
@@ -64,7 +67,8 @@ class GridPlan:
     geobox: GeoBox
     """The whole product."""
     area: Polygon | MultiPolygon
-    """The area of interest in the grid's CRS; pixels with their centre outside stay nodata."""
+    """The area of interest in the grid's CRS, where it is narrow all pixels that it touches;
+    pixels with their centre outside stay nodata."""
     chunk_px: int
     """Side of a chunk and of a shard."""
     halo_px: int
@@ -153,8 +157,8 @@ def plan_grid(
     area cannot be drawn in the CRS and SettingsError where the CRS is not one in metres.
     """
     crs = choose_crs(aoi.geometry, settings.crs, zones or {})
-    area = project_area(aoi.geometry, crs)
     resolution = settings.resolution_m
+    area = widen_to_pixels(project_area(aoi.geometry, crs), resolution)
     snap = SNAP_M if SNAP_M % resolution == 0 else resolution
     west, south, east, north = area.bounds
     left, bottom = math.floor(west / snap) * snap, math.floor(south / snap) * snap
@@ -177,6 +181,49 @@ def project_area(geometry: Polygon | MultiPolygon, crs: CRS) -> Polygon | MultiP
             f"the area cannot be drawn in {name_crs(crs)}; choose another --crs, such as EPSG:6933"
         )
     return area
+
+
+def widen_to_pixels(area: Polygon | MultiPolygon, resolution_m: float) -> Polygon | MultiPolygon:
+    """Return an area whose narrow parts are all the pixels that they touch.
+
+    A part is narrow that no circle around a pixel fits into: it may lie between their centres. The
+    others are returned as they are.
+    """
+    parts = shapely.get_parts(area)
+    narrow = shapely.is_empty(shapely.buffer(parts, -_NARROW_PX * resolution_m))
+    if not narrow.any():
+        return area
+    touched = [_touched_pixels(part, resolution_m) for part in parts[narrow]]
+    return shapely.normalize(shapely.union_all([*parts[~narrow], *touched]))
+
+
+def _touched_pixels(part: Polygon, resolution_m: float) -> BaseGeometry:
+    """Return the union of the pixels that a polygon touches: squares cut in four until so small.
+
+    Its outermost millimetre touches nothing: an area that ends on the edges of pixels does so only
+    within rounding.
+    """
+    core = part.buffer(-_SEAM_M)
+    part = part if core.is_empty else core
+    shapely.prepare(part)
+    west, south, east, north = (edge / resolution_m for edge in part.bounds)
+    side = 2 ** math.ceil(math.log2(max(east - west, north - south, 1)))
+    corners = _quarters(np.array([(west // side, south // side)]) * side, side)
+    while True:
+        low, high = corners * resolution_m, (corners + side) * resolution_m
+        squares = shapely.box(*low.T, *high.T)
+        touched = shapely.intersects(part, squares)
+        if side == 1:
+            return shapely.coverage_union_all(squares[touched])
+        side //= 2
+        corners = _quarters(corners[touched], side)
+
+
+def _quarters(corners: Float64Array, side: int) -> Float64Array:
+    """Return the lower left corners of four squares each, (x, y) in pixels."""
+    steps = np.array([(0, 0), (0, side), (side, 0), (side, side)])
+    quarters: Float64Array = (corners[:, None] + steps).reshape(-1, 2)
+    return quarters
 
 
 def crs_of(geobox: GeoBox) -> CRS:

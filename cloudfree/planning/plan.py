@@ -51,7 +51,7 @@ class Request:
     """What a user asks for."""
 
     aoi: Area
-    """The area: a GeoJSON file or mapping, or a shapely geometry."""
+    """The area: a file of polygons, a GeoJSON mapping, or a geometry; see ``read_aoi``."""
     date: str
     """A day or an interval ``A/B``."""
     stac: str | None
@@ -79,6 +79,8 @@ class Plan:
     """Everything that was found, with links."""
     unusable: tuple[str, ...]
     """Of each item that cannot be used, why."""
+    mask_remarks: tuple[str, ...]
+    """What should be known of the mask file."""
     steps: tuple[Step, ...]
     """What was chosen, earliest first."""
     grid: GridPlan
@@ -129,10 +131,11 @@ class Plan:
         }
 
     def warnings(self) -> list[str]:
-        """Return what the user should know: how far pixels are off, what was left out, what the
-        model did not learn on.
+        """Return what the user should know: of the area and the mask, how far pixels are off, what
+        was left out, what the model did not learn on.
         """
-        contract, said = self.bundle.contract, warn_of_scale(self.grid, self.aoi)
+        contract, said = self.bundle.contract, [*self.aoi.remarks, *self.mask_remarks]
+        said += warn_of_scale(self.grid, self.aoi)
         said += [f"left out: {why}" for why in self.unusable]
         for word, wanted, scenes in (
             ("Sentinel-2 level", contract.levels, [s for step in self.steps for s in step.optical]),
@@ -265,8 +268,9 @@ def make_plan(
         reach_px=REACH_PX,
         mask_px=max(reach_px(settings.masks, scale.smallest_pixel_m(side_m)), EMPTY_REACH_PX),
     )
+    remarks: tuple[str, ...] = ()
     if settings.masks.file is not None:
-        check_mask(settings.masks.file, grid)
+        remarks = check_mask(settings.masks.file, grid)
         # whole: workers may run elsewhere on this machine
         whole = replace(settings.masks, source=str(settings.masks.file.absolute()))
         settings = replace(settings, masks=whole)
@@ -293,9 +297,8 @@ def make_plan(
             passed_over=passed_over,
         )
     except NoSceneError as error:
-        if not unusable:
-            raise
-        raise NoSceneError(f"{error}. Left out {len(unusable)}, first: {unusable[0]}") from None
+        left_out = [f"Left out {len(unusable)}, first: {unusable[0]}"] if unusable else []
+        raise NoSceneError(". ".join([str(error), *aoi.remarks, *left_out])) from None
     if settings.masks.file is not None and len(steps) > 1:
         raise MaskError(
             f"the mask {request.settings.masks.source} is of one overpass, and {request.date} "
@@ -312,6 +315,7 @@ def make_plan(
         bundle=bundle,
         items=items,
         unusable=tuple(unusable),
+        mask_remarks=remarks,
         steps=tuple(steps),
         grid=grid,
         settings=settings,

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 from distributed import Client, Future
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
@@ -25,6 +26,8 @@ from cloudfree.core.timing import Stopwatch
 from cloudfree.core.types import BoolArray, Signer
 from cloudfree.geometry.grid import GridPlan, pixels_inside
 from cloudfree.pixels import cube
+from cloudfree.pixels.mask_file import read_mask, turned_round
+from cloudfree.pixels.masks import DRAWN_HIDDEN
 from cloudfree.pixels.observe import observe
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Plan, Request, make_plan
@@ -73,7 +76,7 @@ def screen(
         left_out += [one for one in poor if "unreadable" not in one] + unreadable
         looked |= {_scenes(step) for step in unknown}
         if poor and request.settings.masks.file is not None:
-            raise NoSceneError(_nothing_left(request, left_out))
+            raise NoSceneError(_hidden_by_mask(request, plan, poor[0]))
         plan = _plan_without(request, plan, left_out)
     return plan, left_out, retries
 
@@ -115,6 +118,23 @@ def _nothing_left(request: Request, left_out: list[dict[str, Any]]) -> str:
         f"--min-seen {request.settings.scenes.min_seen:g}{others}, and no further datatake with "
         f"radar is in reach of {request.date}. Lower --min-seen (0 takes any), or choose another "
         "date or a wider --optical-days"
+    )
+
+
+def _hidden_by_mask(request: Request, plan: Plan, step: dict[str, Any]) -> str:
+    """Return what to do about a mask file under which a datatake shows too little."""
+    if "unreadable" in step:
+        return _unreadable(step)
+    mask, geobox = plan.settings.masks.file, coarse_geobox(plan.grid)
+    assert mask is not None
+    share = float((read_mask(mask, geobox) == DRAWN_HIDDEN)[_inside(plan.grid, geobox)].mean())
+    turned = turned_round(mask)
+    cure = f"; where it shows the ground instead, turn it round: {turned}" if turned else ""
+    return (
+        f"the mask {request.settings.masks.source} hides {share:.2%} of the area: of what is left "
+        f"{', '.join(step['optical'])} shows {step['seen_share']:.2%} of the area, less than "
+        f"--min-seen {request.settings.scenes.min_seen:g}. Mend the mask{cure}; or lower "
+        "--min-seen (0 takes any)"
     )
 
 
@@ -191,8 +211,6 @@ def look_at(
 def seen_share(step: Step, grid: GridPlan, settings: RunSettings, fetcher: Fetcher) -> float:
     """Return the share of the area's pixels in which a step shows the ground; see ``look``."""
     seen, _, inside = look(step, grid, settings, fetcher)
-    if not inside.any():
-        inside[:] = True  # an area between the centres of pixels
     return float(seen[inside].mean())
 
 
@@ -213,7 +231,13 @@ def look(
         reduced=geobox.affine.a > grid.resolution_m,
     )
     masks = observation.masks
-    return masks.seen, masks.made, pixels_inside(grid.area, geobox)
+    return masks.seen, masks.made, _inside(grid, geobox)
+
+
+def _inside(grid: GridPlan, geobox: GeoBox) -> BoolArray:
+    """Return (y, x): what is inside the area; all of it where that lies between the centres."""
+    inside = pixels_inside(grid.area, geobox)
+    return inside if inside.any() else np.ones(geobox.shape, bool)
 
 
 def _cheapest_band(step: Step) -> str:

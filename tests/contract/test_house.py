@@ -45,8 +45,8 @@ def test_rooms_hold() -> None:
 def test_gpu_machines_need_no_geospatial_library() -> None:
     code = """
 import importlib, pkgutil, sys
-for name in ("affine", "odc", "pyproj", "pystac", "rasterio", "shapely", "stackstac", "dask",
-             "zarr", "distributed"):
+for name in ("affine", "odc", "pyogrio", "pyproj", "pystac", "rasterio", "shapely", "stackstac",
+             "dask", "zarr", "distributed"):
     sys.modules[name] = None
 import cloudfree, cloudfree.gan, cloudfree.restoration, cloudfree.train
 for module in pkgutil.iter_modules(cloudfree.restoration.__path__, "cloudfree.restoration."):

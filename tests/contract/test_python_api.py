@@ -29,8 +29,8 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 import sys
 import cloudfree
 dir(cloudfree), cloudfree.RunSettings(), cloudfree.RequestError
-heavy = {"torch", "dask", "distributed", "xarray", "zarr", "rasterio", "shapely", "pyproj", "odc",
-         "stackstac", "pystac", "obstore", "numpy", "scipy"}
+heavy = {"torch", "dask", "distributed", "xarray", "zarr", "rasterio", "shapely", "pyogrio",
+         "pyproj", "odc", "stackstac", "pystac", "obstore", "numpy", "scipy"}
 print(sorted(heavy & set(sys.modules)))
 """
     assert run_python(code) == "[]"

@@ -9,12 +9,14 @@ from pathlib import Path
 import dask
 import dask.array as da
 import numpy as np
+import pyogrio
+import pyproj
 import pytest
 import shapely
 import xarray as xr
 
 import cloudfree
-from cloudfree.core.config import GridSettings, RestorationSettings
+from cloudfree.core.config import GridSettings, RestorationSettings, SceneSettings
 from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.test_object_stores import environment
 from tests.servers.stores import BUCKET, serve_s3
@@ -101,6 +103,39 @@ def test_a_plan_is_that_of_the_command_line(scenes: SyntheticScenes, cloudfree_:
     )  # fmt: skip
     assert code == 0
     assert str(plan) == said.strip()
+
+
+def test_an_area_between_the_centres_is_the_pixel_that_it_touches(
+    scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    middle = shapely.from_geojson(scenes.aoi.read_text()).centroid
+    outcome = cloudfree.run(
+        middle.buffer(1e-8), scenes.date, tmp_path / "out", stac=scenes.items, check=False,
+        settings=cloudfree.RunSettings(scenes=SceneSettings(min_seen=0)), model="baseline",
+    )  # fmt: skip
+    assert outcome.failed == {}
+    cube = cloudfree.open_cube(tmp_path / "out")
+    there = (cube.source > 0).to_numpy()[0]
+    assert there.sum() == 1
+    to_metres = pyproj.Transformer.from_crs(4326, cube.spatial_ref.attrs["crs_wkt"], always_xy=True)
+    x, y = to_metres.transform(middle.x, middle.y)
+    row, col = np.argwhere(there)[0]
+    assert abs(cube.x.to_numpy()[col] - x) <= 5
+    assert abs(cube.y.to_numpy()[row] - y) <= 5
+
+
+def test_what_was_left_out_of_an_area_is_a_warning_of_plan_and_run(
+    scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    area = shapely.from_geojson(scenes.aoi.read_text())
+    file = tmp_path / "area.fgb"
+    drawn = shapely.to_wkb([area, area.centroid])
+    pyogrio.raw.write(file, drawn, [], [], geometry_type="Unknown", crs="EPSG:4326")
+    said = f"left out a Point of {file}: an area is made of polygons"
+    plan = cloudfree.plan(file, scenes.date, stac=scenes.items, model="baseline")
+    assert plan.aoi.geometry.equals(area)
+    assert said in plan.warnings()
+    assert f"warning  {said}" in str(plan)
 
 
 @pytest.fixture

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,7 +208,7 @@ def test_a_mask_files_content_is_part_of_the_request(
     shutil.copy(own_mask, elsewhere)
     command[-1] = elsewhere
     assert "were done before" in done(cloudfree(*command))
-    rewrite(elsewhere, lambda pixels: pixels.__setitem__((5, 5), 1))
+    rewrite(elsewhere, lambda pixels: pixels.__setitem__((5, 5), 40))
     code, _, complaint = cloudfree(*command)
     assert code == 2
     assert "settings.masks.source" in complaint
@@ -229,6 +233,38 @@ def test_polygons_hide_what_they_hold(
     np.testing.assert_array_equal(hidden, inside & shapely.contains_xy(spot, lon, lat))
     assert hidden.sum() > 5_000
     assert_same_pixels(cube, open_raw(tmp_path / "cut"))
+
+
+def test_a_mask_that_shows_the_ground_is_named_with_its_share_and_turned_round(
+    cloudfree: Command, scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    shown = tmp_path / "shown.tif"
+    with rasterio.open(scenes.items.parent / "SCL.tif") as file:
+        ground = np.isin(file.read(1), (2, 4, 5, 6, 7, 11)).astype(np.uint8)
+        place = {"crs": file.crs, "transform": file.transform}
+    height, width = ground.shape
+    with rasterio.open(
+        shown, "w", driver="GTiff", count=1, height=height, width=width, dtype="uint8", **place
+    ) as file:
+        file.write(ground, 1)
+    command = (*asked(scenes, tmp_path / "out"), "--model", "baseline", "--min-seen", "0.2")
+    code, _, complaint = cloudfree(*command, "--mask", shown)
+    assert code == 2
+    line = next(text for text in complaint.splitlines() if text.startswith("cloudfree: "))
+    share = float(re.search(r"hides (\d+\.\d\d)% of the area", line)[1])  # type: ignore[index]
+    turn = shlex.split(re.search(r"turn it round: (rio .*); or", line)[1])  # type: ignore[index]
+    rio = Path(sys.executable).parent / turn[0]
+    subprocess.run([rio, *turn[1:]], cwd=tmp_path, check=True, timeout=120)
+    done(cloudfree(*command, "--mask", tmp_path / "mask.tif"))
+    cube = open_raw(tmp_path / "out")
+    seen, cloud = cube.source.to_numpy()[0] == 1, cube.cloud.to_numpy()[0]
+    assert read_exactly(shown, cube)[seen].all()
+    crs = pyproj.CRS(cube.spatial_ref.attrs["crs_wkt"])
+    x, y = np.meshgrid(cube.x.to_numpy(), cube.y.to_numpy())
+    lon, lat = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform(x, y)
+    inside = shapely.contains_xy(shapely.from_geojson(scenes.aoi.read_text()), lon, lat)
+    assert share == pytest.approx(100 * read_exactly(shown, cube)[inside].mean(), abs=0.02)
+    assert (read_exactly(shown, cube)[np.isin(cloud, (CLOUDY, SHADOW))] == 0).all()
 
 
 def test_plan_names_what_hides_and_reads_nothing(

@@ -10,7 +10,13 @@ from odc.geo.geobox import GeoBox
 
 from cloudfree.core.config import GridSettings
 from cloudfree.geometry.aoi import Aoi
-from cloudfree.geometry.grid import GridPlan, origin_px, pixels_inside, plan_grid
+from cloudfree.geometry.grid import (
+    GridPlan,
+    origin_px,
+    pixels_inside,
+    plan_grid,
+    widen_to_pixels,
+)
 
 SIDE = 256
 
@@ -96,3 +102,43 @@ def test_chunks_of_any_size_of_product_are_whole_but_the_last(
             origin_px(geobox)[0] + chunk.y.start - halo,
             origin_px(geobox)[1] + chunk.x.start - halo,
         )
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    length=st.floats(0.001, 40),
+    width=st.floats(0.001, 1.3),
+    turn=st.floats(0, 180),
+    x=st.floats(-5000, 5000),
+    y=st.floats(-5000, 5000),
+    resolution=st.sampled_from([7.0, 10.0, 60.0]),
+)
+def test_no_part_of_an_area_is_lost_between_the_centres(
+    length: float, width: float, turn: float, x: float, y: float, resolution: float
+) -> None:
+    """What is narrow is the pixels that it touches, by more than its outermost millimetre."""
+    sides = np.array([length, width]) * resolution
+    strip = shapely.affinity.rotate(shapely.box(x, y, *(np.array([x, y]) + sides)), turn)
+    widened = widen_to_pixels(strip, resolution)
+    west, south, east, north = (int(edge // resolution) for edge in strip.bounds)
+    cols, rows = np.arange(west - 1, east + 2), np.arange(south - 1, north + 2)
+    left, low = (axis.ravel() * resolution for axis in np.meshgrid(cols, rows))
+    pixels = shapely.box(left, low, left + resolution, low + resolution)
+    inside = shapely.contains_xy(widened, left + resolution / 2, low + resolution / 2)
+    assert inside.any()
+    assert shapely.intersects(strip, pixels)[inside].all()
+    assert inside[shapely.intersects(strip.buffer(-2e-3), pixels)].all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 9999),
+    reach=st.floats(0.001, 3),
+    x=st.floats(-50, 50),
+    y=st.floats(-50, 50),
+)
+def test_an_area_however_small_holds_a_pixel(seed: int, reach: float, x: float, y: float) -> None:
+    """In pixels: what is left as it is has a centre inside."""
+    area = widen_to_pixels(place(star(seed, reach), x, y), 1.0)
+    box = GeoBox((120, 130), Affine(1, 0, -65, 0, -1, 60), "EPSG:32611")
+    assert pixels_inside(area, box).any()

@@ -1,15 +1,19 @@
 """The area of interest: every way to write one, and every way to get it wrong."""
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import shapely
-from shapely.geometry import mapping
+from odc.geo.geobox import GeoBox
+from pyproj import CRS, Transformer
+from shapely.geometry import MultiPolygon, mapping
 
 from cloudfree.core.errors import AoiError
-from cloudfree.geometry.aoi import read_aoi
+from cloudfree.geometry.aoi import read_aoi, read_polygons
 
 WEST = shapely.box(10.0, 47.0, 10.2, 47.1)
 EAST = shapely.box(10.5, 47.0, 10.6, 47.3)
@@ -76,6 +80,10 @@ def test_the_area_can_be_written_back(tmp_path: Path) -> None:
     assert read_aoi(write(tmp_path, aoi.geojson)) == aoi
 
 
+def named(crs: str) -> dict[str, Any]:
+    return {"type": "name", "properties": {"name": crs}}
+
+
 def polygon(*corners: tuple[Any, ...]) -> dict[str, Any]:
     return {"type": "Polygon", "coordinates": [corners]}
 
@@ -87,10 +95,15 @@ def polygon(*corners: tuple[Any, ...]) -> dict[str, Any]:
         (None, "no GeoJSON object"),
         ({"type": "Point", "coordinates": [10, 47]}, "a Point"),
         (feature({"type": "LineString", "coordinates": [[10, 47], [11, 48]]}), "a LineString"),
-        (feature(None), "no GeoJSON object"),
+        (feature(None), "no geometry, and 1 that are empty or missing"),
         ({"type": "FeatureCollection", "features": []}, "no geometry"),
         ({"type": "FeatureCollection"}, "a FeatureCollection"),
         ({"type": "Polygon", "coordinates": []}, "empty"),
+        ([10.52, 48.21, 10.56, 48.22], r"POLYGON \(\(10.56 48.21, .* for the box of these four"),
+        ({"type": "MultiPoint", "coordinates": [[10, 47], [11, 48]]}, "a MultiPoint|2 Points"),
+        (polygon((10, 47), (math.nan, 48), (11, 47), (10, 47)), "hold one that is no number"),
+        ({**mapping(WEST), "crs": {"type": "link", "properties": {"href": "x"}}}, "names none"),
+        ({**mapping(WEST), "crs": named("EPSG:99")}, "PROJ does not know the CRS 'EPSG:99'"),
         ({"type": "Polygon"}, "not those of a polygon"),
         (polygon((10, 47), (11, 48)), "not those of a polygon"),
         (polygon(("a", "b"), (1, 2), (3, 4), ("a", "b")), "not those of a polygon"),
@@ -112,13 +125,6 @@ def test_a_wrong_area_is_refused_in_one_line(tmp_path: Path, document: Any, foun
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_of_another_kind_is_told_how_to_become_geojson(tmp_path: Path) -> None:
-    path = tmp_path / "area.shp"
-    path.write_bytes(bytes.fromhex("0000270a") + b"\0" * 24 + bytes.fromhex("e8030000"))
-    with pytest.raises(AoiError, match=r"area\.shp is not text.*ogr2ogr"):
-        read_aoi(path)
-
-
 @pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe{}", None])
 def test_a_file_that_is_missing_or_not_json_is_refused_in_one_line(
     tmp_path: Path, content: bytes | None
@@ -126,7 +132,7 @@ def test_a_file_that_is_missing_or_not_json_is_refused_in_one_line(
     path = tmp_path / "area.geojson"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(AoiError, match="Give a GeoJSON file") as caught:
+    with pytest.raises(AoiError, match=r"[Gg]ive GeoJSON, GeoPackage") as caught:
         read_aoi(path)
     assert "\n" not in str(caught.value)
 
@@ -162,11 +168,182 @@ def test_a_mapping_and_a_geometry_are_as_good_as_a_file(tmp_path: Path) -> None:
     ("area", "message"),
     [
         (shapely.Point(10, 47), "the geometry holds a Point; give a Polygon"),
-        ({"type": "Feature", "geometry": None}, "the mapping holds no GeoJSON object"),
-        (7, "the area is a int; give a GeoJSON file, a mapping or a geometry"),
+        ({"type": "Feature", "geometry": None}, "the mapping holds no geometry, and 1"),
+        (7, "the area is a int; give a file of polygons, a GeoJSON mapping or a geometry"),
     ],
 )
 def test_other_areas_are_refused_in_one_line(area: Any, message: str) -> None:
     with pytest.raises(AoiError, match=message) as caught:
         read_aoi(area)
     assert "\n" not in str(caught.value)
+
+
+def collection(*geometries: Any) -> dict[str, Any]:
+    return {"type": "FeatureCollection", "features": [feature(one) for one in geometries]}
+
+
+LINE = {"type": "LineString", "coordinates": [[10, 47], [11, 48]]}
+ROUND = {"type": "LineString", "coordinates": list(WEST.exterior.coords)}
+POINT = {"type": "Point", "coordinates": [10, 47]}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected", "said"),
+    [
+        (collection(mapping(WEST), POINT, POINT), WEST, "left out 2 Points of"),
+        (collection(mapping(EAST), LINE, ROUND), EAST, "left out 2 LineStrings of"),
+        (collection(mapping(BOTH), None, None), BOTH, "left out 2 of the geometries of"),
+        (collection({"type": "Polygon", "coordinates": []}, mapping(WEST)), WEST, "left out 1 of"),
+        (feature(ROUND), WEST, "took closed lines of"),
+        (collection(ROUND, POINT), WEST, "left out a Point of"),
+    ],
+)
+def test_what_is_no_polygon_is_left_out_and_said(
+    tmp_path: Path, document: Any, expected: shapely.Geometry, said: str
+) -> None:
+    aoi = read_aoi(write(tmp_path, document))
+    assert aoi.geometry.equals(expected)
+    assert any(remark.startswith(said) for remark in aoi.remarks)
+    assert all("area.geojson" in remark for remark in aoi.remarks)
+
+
+def touching() -> shapely.Polygon:
+    """Two squares that one ring goes round in one sense: it touches itself."""
+    return shapely.Polygon(
+        [(10, 47), (10.1, 47), (10.1, 47.1), (10.2, 47.1), (10.2, 47.2), (10.1, 47.2),
+         (10.1, 47.1), (10, 47.1)]
+    )  # fmt: skip
+
+
+def nicked() -> shapely.Polygon:
+    """WEST with a corner where two edges cross within a centimetre."""
+    return shapely.Polygon(
+        [(10, 47), (10.2, 47), (10.2 - 1e-7, 47 - 1e-7), (10.2 - 1e-7, 47 + 1e-7), (10.2, 47.1),
+         (10, 47.1)]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("crossed", "expected"),
+    [
+        (touching(), shapely.union_all([shapely.box(10, 47, 10.1, 47.1),
+                                        shapely.box(10.1, 47.1, 10.2, 47.2)])),
+        (nicked(), WEST),
+        (MultiPolygon([WEST, shapely.box(10.1, 47.05, 10.3, 47.4)]),
+         WEST.union(shapely.box(10.1, 47.05, 10.3, 47.4))),
+    ],
+)  # fmt: skip
+def test_what_has_one_meaning_though_it_is_not_valid_is_mended(
+    tmp_path: Path, crossed: shapely.Geometry, expected: shapely.Geometry
+) -> None:
+    assert not crossed.is_valid
+    aoi = read_aoi(write(tmp_path, mapping(crossed)))
+    assert aoi.geometry.is_valid
+    assert aoi.geometry.symmetric_difference(expected).area < 1e-7
+    mended = isinstance(crossed, shapely.Polygon)
+    assert [remark.partition(" of ")[0] for remark in aoi.remarks] == ["mended a polygon"] * mended
+
+
+@pytest.mark.parametrize(
+    "hole", [shapely.box(11, 48, 11.1, 48.1), shapely.box(10.1, 47.02, 10.3, 47.08)]
+)
+def test_a_hole_beyond_its_polygon_is_refused(tmp_path: Path, hole: shapely.Polygon) -> None:
+    crossed = shapely.Polygon(WEST.exterior, [hole.exterior])
+    with pytest.raises(AoiError, match=r"not valid.*Fix geometries"):
+        read_aoi(write(tmp_path, mapping(crossed)))
+
+
+@pytest.mark.parametrize(
+    "write_position",
+    [
+        lambda x, y: [x, y, 7.0],
+        lambda x, y: [x, y, 7.0, 3.0],
+        lambda x, y: [x, y, 7.0] if x > 10.55 else [x, y],
+        lambda x, y: [str(x), str(y)],
+    ],
+)
+def test_positions_may_have_heights_measures_and_quotes(
+    tmp_path: Path, write_position: Callable[[float, float], list[Any]]
+) -> None:
+    ring = [write_position(x, y) for x, y in EAST.exterior.coords]
+    aoi = read_aoi(write(tmp_path, {"type": "Polygon", "coordinates": [ring]}))
+    assert aoi.geometry.equals(EAST)
+
+
+def test_a_ring_that_is_open_or_turns_the_other_way_is_the_same_area(tmp_path: Path) -> None:
+    corners = [list(corner) for corner in EAST.exterior.coords]
+    expected = read_aoi(EAST)
+    for ring in (corners[:-1], corners[::-1]):
+        document = {"type": "Polygon", "coordinates": [ring]}
+        assert read_aoi(write(tmp_path, document)) == expected
+
+
+IN_UTM = shapely.box(613_000, 5_300_000, 616_000, 5_302_000)
+UTM_TO_DEGREES = Transformer.from_crs(32632, 4326, always_xy=True)
+IN_DEGREES = shapely.transform(
+    shapely.segmentize(IN_UTM, 100.0), UTM_TO_DEGREES.transform, interleaved=False
+)
+
+
+def assert_in_utm(geometry: shapely.Geometry) -> None:
+    assert geometry.symmetric_difference(IN_DEGREES).area < 1e-4 * IN_DEGREES.area
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        named("urn:ogc:def:crs:EPSG::32632"),
+        named("EPSG:32632"),
+        {"type": "EPSG", "properties": {"code": 32632}},
+    ],
+)
+@pytest.mark.parametrize("place", ["collection", "feature", "geometry"])
+def test_the_crs_of_2008_is_taken_wherever_it_stands(
+    tmp_path: Path, member: dict[str, Any], place: str
+) -> None:
+    geometry: dict[str, Any] = json.loads(shapely.to_geojson(IN_UTM))
+    one = feature(geometry)
+    document = {"type": "FeatureCollection", "features": [one]}
+    {"collection": document, "feature": one, "geometry": geometry}[place]["crs"] = member
+    assert_in_utm(read_aoi(write(tmp_path, document)).geometry)
+
+
+class Frame:
+    """What shows itself as GeoJSON and has a CRS, as a GeoDataFrame does."""
+
+    def __init__(self, crs: Any) -> None:
+        self.crs = crs
+
+    @property
+    def __geo_interface__(self) -> dict[str, Any]:
+        return collection(mapping(IN_UTM))
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        "EPSG:32632",
+        32632,
+        CRS(32632),
+        GeoBox.from_bbox((0, 0, 9, 9), "EPSG:32632", resolution=1).crs,
+    ],
+)
+def test_what_shows_itself_as_geojson_is_read_in_its_crs(crs: Any) -> None:
+    assert_in_utm(read_aoi(Frame(crs)).geometry)
+
+
+def test_longitude_stands_first_whatever_a_crs_says_and_that_is_said(tmp_path: Path) -> None:
+    document = {**collection(mapping(WEST)), "crs": named("urn:ogc:def:crs:EPSG::4326")}
+    aoi = read_aoi(write(tmp_path, document))
+    assert aoi.geometry.equals(WEST)
+    (remark,) = aoi.remarks
+    assert "took longitude to stand first" in remark
+    document["crs"] = named("urn:ogc:def:crs:OGC:1.3:CRS84")
+    assert read_aoi(write(tmp_path, document)).remarks == ()
+
+
+def test_polygons_may_be_none_where_no_area_is_asked_for(tmp_path: Path) -> None:
+    none = {"type": "FeatureCollection", "features": []}
+    assert read_polygons(write(tmp_path, none)).geometry.is_empty
+    found = read_polygons(write(tmp_path, collection(None, None)))
+    assert (found.geometry.is_empty, found.empty) == (True, 2)

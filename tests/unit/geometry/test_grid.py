@@ -18,6 +18,7 @@ from cloudfree.geometry.grid import (
     pixels_inside,
     plan_grid,
     project_area,
+    widen_to_pixels,
 )
 
 AREA = Aoi(geometry=shapely.box(-117.31, 33.91, -117.17, 33.98))
@@ -149,3 +150,37 @@ def test_an_area_around_a_pole_is_whole(pole: int) -> None:
     assert grid.crs.epsg == (5041 if pole > 0 else 5042)
     radius_m = 2 * 111_694 * 0.994  # degrees of a meridian there, and the scale at the pole
     assert grid.area.area == pytest.approx(np.pi * radius_m**2, rel=1e-3)
+
+
+def test_a_dot_between_the_centres_is_the_pixel_that_it_touches() -> None:
+    dot = shapely.Point(600_012.5, 5_200_027.5).buffer(1e-3)
+    assert widen_to_pixels(dot, 10.0).equals(shapely.box(600_010, 5_200_020, 600_020, 5_200_030))
+    x, y = -117.300_004, 33.950_003
+    grid = plan(Aoi(geometry=shapely.box(x, y, x + 1e-7, y + 1e-7)))
+    assert pixels_inside(grid.area, grid.geobox).sum() == 1
+    assert [chunk.pixels for chunk in grid.chunks()] == [36]  # edges lie on 60 m
+
+
+def test_a_pixel_is_itself_within_rounding() -> None:
+    pixel = shapely.box(600_010, 5_200_020, 600_020, 5_200_030)
+    for noise in (-1e-8, 0, 1e-8):
+        assert widen_to_pixels(pixel.buffer(noise, join_style="mitre"), 10.0).equals(pixel)
+
+
+def test_a_corner_of_four_pixels_is_all_four() -> None:
+    dot = shapely.Point(600_010, 5_200_020).buffer(0.01)
+    assert widen_to_pixels(dot, 10.0).equals(shapely.box(600_000, 5_200_010, 600_020, 5_200_030))
+
+
+def test_only_narrow_parts_become_pixels() -> None:
+    wide = shapely.Polygon([(3, 4), (97, 12), (71, 88), (9, 64)])
+    sliver = shapely.box(201, 3, 203, 38)
+    assert widen_to_pixels(wide, 10.0) == wide
+    both = widen_to_pixels(shapely.MultiPolygon([wide, sliver]), 10.0)
+    assert both.equals(wide.union(shapely.box(200, 0, 210, 40)))
+
+
+def test_a_ring_narrower_than_a_pixel_is_no_filled_area() -> None:
+    ring = shapely.box(1, 1, 99, 79).exterior.buffer(0.5)
+    widened = widen_to_pixels(ring, 10.0)
+    assert widened.area == 100 * (10 * 8 - 8 * 6)

@@ -1,20 +1,27 @@
 """A user's own mask: read at exact pixel centres, and refused in one line where it is none."""
 
 import json
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pyproj
 import pytest
 import rasterio
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from PIL import Image
+from rasterio.enums import ColorInterp
 
 from cloudfree.core.errors import MaskError
 from cloudfree.core.types import UInt8Array
 from cloudfree.geometry.grid import GridPlan
-from cloudfree.pixels.mask_file import check_mask, fingerprint, read_mask
+from cloudfree.pixels.mask_file import check_mask, fingerprint, read_mask, turned_round
 from cloudfree.pixels.masks import DRAWN_HIDDEN, DRAWN_SEEN, DRAWN_UNKNOWN
 
 LEFT, TOP = 613020.0, 5343000.0
@@ -121,7 +128,8 @@ POINT = '{"type": "Point", "coordinates": [10.5, 48.2]}'
         ("m.tif", ONES, "EPSG:32633", 0, "does not touch the area"),
         ("m.geojson", POINT, None, 0, "a Point"),
         ("m.json", "{", None, 0, "not JSON"),
-        ("m.tif", "nothing", None, 0, "no raster"),
+        ("m.tif", "nothing", None, 0, "no raster that GDAL reads, nor polygons"),
+        ("m.png", "\x89PNG nothing", None, 0, "no raster that GDAL reads, nor polygons"),
         ("m.tif", None, None, 0, "cannot read the mask"),
     ],
 )
@@ -142,3 +150,197 @@ def test_what_is_no_mask_is_refused_in_one_line(
         check_mask(path, GRID)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def here(pixels: np.ndarray, path: Path, **more: object) -> Path:
+    """Save a mask over the whole grid."""
+    whole = np.zeros((90, 130), pixels.dtype)
+    whole[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return save(path, whole, BOX.affine, "EPSG:32632", **more)
+
+
+PERCENT = RNG.integers(0, 101, (80, 120)).astype(np.uint8)
+SCL = RNG.choice([3, 4, 5, 8, 9], (90, 130)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "nodata", "hint"),
+    [
+        (PERCENT, None, "many values from 0 to 100; .*probability; .*> \\(read 1\\) 50"),
+        (PERCENT, 255, "many values from 0 to 100"),
+        ((PERCENT / 100).astype(np.float32), None, "many values from 0 to 1; .*1\\) 0.5\\)"),
+        (PERCENT * 2.55 // 1, None, "many values from 0 to 25.*127.5"),
+        (SCL, None, "5 values .3, 4, 5, 8, 9.; .*classification .SCL., leave --mask away"),
+        (SCL, 0, "5 values .3, 4, 5, 8, 9."),
+        (SCL * 10, None, "5 values .30, 40, 50, 80, 90.; .*like classes. Hide one"),
+        (SCL // 8 + 1, None, "2 values .1, 2."),
+        (np.zeros((9, 9), np.uint8), 0, "says nothing of the area: all of it is 0.*unset-nodata"),
+        (np.full((90, 130), 9, np.uint8), 9, "says nothing of the area: all of it is nodata"),
+        (np.full((90, 130), np.nan, np.float32), None, "says nothing of the area"),
+    ],
+)
+def test_values_that_are_not_those_of_a_mask_are_named(
+    tmp_path: Path, pixels: np.ndarray, nodata: float | None, hint: str
+) -> None:
+    path = here(pixels, tmp_path / "m.tif", nodata=nodata)
+    with pytest.raises(MaskError, match=hint) as caught:
+        check_mask(path, GRID)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def cure(path: Path) -> str:
+    """Return the command in what check_mask says of a file."""
+    with pytest.raises(MaskError) as caught:
+        check_mask(path, GRID)
+    return re.search(r": (rio .*)$", str(caught.value))[1]  # type: ignore[index]
+
+
+def do(command: str, folder: Path) -> None:
+    program, *arguments = shlex.split(command)
+    rio = Path(sys.executable).parent / program
+    subprocess.run([rio, *arguments], cwd=folder, check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "nodata", "hidden"),
+    [
+        (PERCENT, None, PERCENT > 50),
+        ((PERCENT / 100).astype(np.float32), 1, (PERCENT > 50) & (PERCENT != 100)),
+        (SCL, 0, SCL == 9),
+    ],
+)
+def test_the_cure_works_as_it_is_printed(
+    tmp_path: Path, pixels: np.ndarray, nodata: float | None, hidden: np.ndarray
+) -> None:
+    path = here(pixels, tmp_path / "my cloud's.tif", nodata=nodata)
+    do(cure(path), tmp_path)
+    assert check_mask(tmp_path / "mask.tif", GRID) == ()
+    drawn = read_mask(tmp_path / "mask.tif", BOX)[: hidden.shape[0], : hidden.shape[1]]
+    np.testing.assert_array_equal(drawn == DRAWN_HIDDEN, hidden)
+
+
+def test_the_cure_of_a_day_without_cloud_and_of_a_missing_crs(tmp_path: Path) -> None:
+    clear = here(np.zeros((9, 9), np.uint8), tmp_path / "m.tif", nodata=0)
+    do(cure(clear), tmp_path)
+    assert check_mask(clear, GRID) == ()
+    assert (read_mask(clear, BOX) == DRAWN_SEEN).all()
+    bare = save(tmp_path / "bare.tif", ONES, Affine(100, 0, LEFT, 0, -100, TOP), None)
+    do(cure(bare), tmp_path)
+    assert check_mask(bare, GRID) == ()
+
+
+def test_what_shows_the_ground_is_turned_round_by_a_command(tmp_path: Path) -> None:
+    shown = (PERCENT > 20).astype(np.uint8)
+    path = here(shown, tmp_path / "shown.tif")
+    command = turned_round(path)
+    assert command is not None
+    do(command, tmp_path)
+    drawn = read_mask(tmp_path / "mask.tif", BOX)[:80, :120]
+    np.testing.assert_array_equal(drawn == DRAWN_HIDDEN, shown == 0)
+    assert turned_round(polygons(tmp_path / "m.geojson")) is None
+
+
+@pytest.mark.parametrize("value", [1, 9, 255])
+def test_two_values_are_a_mask_whatever_the_other_one_is(tmp_path: Path, value: int) -> None:
+    pixels = ((PERCENT > 60) * value).astype(np.uint8)
+    path = here(pixels, tmp_path / "m.tif")
+    assert check_mask(path, GRID) == ()
+    drawn = read_mask(path, BOX)[:80, :120]
+    np.testing.assert_array_equal(drawn, np.where(PERCENT > 60, DRAWN_HIDDEN, DRAWN_SEEN))
+
+
+def test_nodata_0_of_a_mask_is_ground_that_is_seen_and_that_is_said(tmp_path: Path) -> None:
+    pixels = (PERCENT > 60).astype(np.uint8)
+    path = here(pixels, tmp_path / "m.tif", nodata=0)
+    (remark,) = check_mask(path, GRID)
+    assert "declares 0 to be nodata" in remark
+    np.testing.assert_array_equal(
+        read_mask(path, BOX), read_mask(here(pixels, tmp_path / "same.tif"), BOX)
+    )
+
+
+def test_a_rare_third_value_is_found(tmp_path: Path) -> None:
+    pixels = (PERCENT > 60).astype(np.uint8)
+    pixels[61, 44] = 7
+    with pytest.raises(MaskError, match=r"3 values \(0, 1, 7\)"):
+        check_mask(here(pixels, tmp_path / "m.tif"), GRID)
+
+
+def test_what_a_mask_holds_elsewhere_does_not_matter(tmp_path: Path) -> None:
+    pixels = np.zeros((400, 400), np.uint8)
+    pixels[:90, :130] = 1
+    pixels[300:, 300:] = RNG.integers(0, 100, (100, 100))
+    path = save(tmp_path / "m.tif", pixels, BOX.affine, "EPSG:32632")
+    assert check_mask(path, GRID) == ()
+
+
+def test_an_alpha_band_says_what_is_known(tmp_path: Path) -> None:
+    pixels = np.stack([(PERCENT > 60).astype(np.uint8), (PERCENT % 2 * 255).astype(np.uint8)])
+    path = save(tmp_path / "m.tif", pixels, BOX.affine, "EPSG:32632")
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [ColorInterp.gray, ColorInterp.alpha]
+    assert check_mask(path, GRID) == ()
+    meant = np.where(PERCENT > 60, DRAWN_HIDDEN, DRAWN_SEEN)
+    expected = np.where(PERCENT % 2 == 0, DRAWN_UNKNOWN, meant)
+    np.testing.assert_array_equal(read_mask(path, BOX)[:80, :120], expected)
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.gif"])
+def test_a_picture_without_a_place_is_refused(tmp_path: Path, name: str) -> None:
+    picture = Image.fromarray((PERCENT > 60).astype(np.uint8))
+    picture.convert("P").save(tmp_path / name)
+    with pytest.raises(MaskError, match="no CRS"):
+        check_mask(tmp_path / name, GRID)
+
+
+def test_no_polygon_is_a_day_without_cloud(tmp_path: Path) -> None:
+    path = polygons(tmp_path / "m.geojson")
+    assert check_mask(path, GRID) == ()
+    assert (read_mask(path, BOX) == DRAWN_SEEN).all()
+    path.write_text(json.dumps({
+        "type": "FeatureCollection",
+        "features": [{"type": "Feature", "properties": {}, "geometry": None}],
+    }))  # fmt: skip
+    assert (read_mask(path, BOX) == DRAWN_SEEN).all()
+
+
+CLOUD = shapely.Polygon([(LEFT + 203, TOP - 104), (LEFT + 806, TOP - 307), (LEFT + 411, TOP - 709)])
+
+
+@pytest.mark.parametrize("name", ["m.geojson", "m.gpkg", "m.shp", "m.fgb", "m.gml"])
+def test_polygons_of_any_kind_of_file_in_any_crs_hide_the_same(tmp_path: Path, name: str) -> None:
+    x, y = np.meshgrid(LEFT + 10 * np.arange(130) + 5, TOP - 10 * np.arange(90) - 5)
+    expected = shapely.contains_xy(CLOUD, x, y)
+    overlapping = [CLOUD, CLOUD.intersection(shapely.box(LEFT, TOP - 900, LEFT + 500, TOP))]
+    path = tmp_path / name
+    pyogrio.raw.write(
+        path, shapely.to_wkb(overlapping), [], [], geometry_type="Polygon", crs="EPSG:32632"
+    )
+    assert check_mask(path, GRID) == ()
+    np.testing.assert_array_equal(read_mask(path, BOX) == DRAWN_HIDDEN, expected)
+    np.testing.assert_array_equal(
+        read_mask(path, BOX[11:60, 17:101]) == DRAWN_HIDDEN, expected[11:60, 17:101]
+    )
+
+
+def test_polygons_of_another_place_are_said_to_hide_nothing(tmp_path: Path) -> None:
+    path = polygons(tmp_path / "m.geojson", shapely.box(100, -10, 101, -9))
+    (remark,) = check_mask(path, GRID)
+    assert "hides nothing of the area: its polygons lie around -9.5 N, 100.5 E" in remark
+    assert (read_mask(path, BOX) == DRAWN_SEEN).all()
+
+
+def test_one_of_several_layers_is_a_mask_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "m.gpkg"
+    for layer, cloud in (("noon", CLOUD), ("dawn", shapely.box(LEFT, TOP - 90, LEFT + 90, TOP))):
+        pyogrio.raw.write(
+            path, shapely.to_wkb([cloud]), [], [], geometry_type="Polygon", crs="EPSG:32632",
+            layer=layer, append=path.exists(),
+        )  # fmt: skip
+    with pytest.raises(MaskError, match=r"cannot be used: .*name one"):
+        check_mask(path, GRID)
+    noon, dawn = (Path(f"{path}|layername={layer}") for layer in ("noon", "dawn"))
+    assert check_mask(noon, GRID) == ()
+    assert (read_mask(dawn, BOX) == DRAWN_HIDDEN).sum() == 81
+    assert fingerprint(noon) != fingerprint(dawn)
