@@ -95,6 +95,8 @@ def _check_raster(source: Any, path: Path, grid: GridPlan) -> tuple[str, ...]:
     bands = sum(meaning != ColorInterp.alpha for meaning in source.colorinterp)
     if bands != 1:
         raise MaskError(f"the mask {path} has {bands} bands; give a raster of one")
+    if source.dtypes[0].startswith("complex"):
+        raise MaskError(f"the mask {path} holds {source.dtypes[0]}, no real numbers")
     if source.crs is None:
         raise MaskError(
             f"the mask {path} has no CRS; give a georeferenced raster. Where only its name is "

@@ -15,15 +15,18 @@ import random
 import shutil
 import sys
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio.raw
 import pytest
 import rasterio
 import safetensors.numpy
+import shapely
 
 from cloudfree.cli import entry
 from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
@@ -258,6 +261,69 @@ def test_areas(judge: Judge, tiny: SyntheticScenes, tmp_path: Path) -> None:
         judge.run(number, what, words("plan", tiny, aoi=file))
     judge.run(len(cases), "a folder", words("plan", tiny, aoi=tmp_path))
     judge.close(least=60)
+
+
+def area_files(scenes: SyntheticScenes, folder: Path) -> list[Path]:
+    """Write the scenes' area in the formats that people have; return the files."""
+    polygon = shapely.from_geojson(json.dumps(json.loads(scenes.aoi.read_text())["geometry"]))
+    drivers = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "kml": "KML", "gml": "GML",
+               "shp": "ESRI Shapefile"}  # fmt: skip
+    files = [folder / f"area.{suffix}" for suffix in drivers]
+    for file, driver in zip(files, drivers.values(), strict=True):
+        pyogrio.raw.write(
+            file, np.array([polygon.wkb], object), [np.array(["a"], object)], ["name"],
+            driver=driver, geometry_type="Polygon", crs="EPSG:4326",
+        )  # fmt: skip
+    with zipfile.ZipFile(folder / "area.zip", "w") as archive:
+        for part in folder.glob("area.[sdp]*"):
+            archive.write(part, part.name)
+    with zipfile.ZipFile(folder / "area.kmz", "w") as archive:
+        archive.write(folder / "area.kml", "doc.kml")
+    (folder / "area.wkt").write_text(f"SRID=4326;{polygon.wkt}")
+    return [*files, folder / "area.zip", folder / "area.kmz", folder / "area.wkt"]
+
+
+def test_area_files(judge: Judge, tiny: SyntheticScenes, tmp_path: Path) -> None:
+    whole = area_files(tiny, tmp_path)
+    for number in range(5 * len(whole)):
+        draw = draw_for("area files", number)
+        file = whole[number % len(whole)]
+        what, content = damage_bytes(draw, file.read_bytes())
+        damaged = tmp_path / f"damaged{number}" / file.name
+        damaged.parent.mkdir()
+        for beside in tmp_path.glob(f"{file.stem}.*") if file.suffix == ".shp" else ():
+            shutil.copy(beside, damaged.parent)
+        damaged.write_bytes(content)
+        judge.run(number, f"{file.name} {what}", words("plan", tiny, aoi=damaged))
+    judge.close(least=40)
+
+
+def test_mask_files(judge: Judge, tiny: SyntheticScenes, tmp_path: Path) -> None:
+    whole = area_files(tiny, tmp_path)
+    with rasterio.open(tiny.items.parent / "SCL.tif") as source:
+        pixels, profile = source.read(), source.profile
+    whole += [tmp_path / "mask.tif"] * 3
+    for number in range(3 * len(whole)):
+        draw = draw_for("mask files", number)
+        file = whole[number % len(whole)]
+        if file.suffix == ".tif":
+            dtype = draw.choice(("uint8", "int16", "float32", "complex64"))
+            values = draw.choice((pixels, pixels * 0, pixels * 0 + 1, pixels > 7, pixels * 25.5))
+            given = {**profile, "driver": "GTiff", "dtype": dtype, "nodata": draw.choice((None, 0))}
+            with rasterio.open(file, "w", **given) as target:
+                target.write(values.astype(dtype))
+            what, content = f"{dtype} {given['nodata']}", file.read_bytes()
+        else:
+            what, content = "whole", file.read_bytes()
+        if number % 2:
+            what, content = damage_bytes(draw, content)
+        damaged = tmp_path / f"damaged{number}" / file.name
+        damaged.parent.mkdir()
+        damaged.write_bytes(content)
+        judge.run(number, f"{file.name} {what}", [*words(
+            "run", tiny, aoi=small_area(tiny, tmp_path), mask=damaged, out=tmp_path / f"o{number}"
+        ), "--no-check"])  # fmt: skip
+    judge.close(least=30)
 
 
 DATES = (
