@@ -1,0 +1,281 @@
+"""What is learnt of one scene, once, and the pixels that are made with it, anywhere in the scene.
+
+A pixel's answer depends on its own observations and the fit alone, to the bit: not on the pixels
+that are asked for beside it, their number or order, nor on how many threads the machine has.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from cloudfree.core.types import AnyArray, BoolArray, Float32Array, Int64Array
+from cloudfree.restoration.other_days.evidence import OBSERVATIONS, Evidence, gather
+from cloudfree.restoration.other_days.experts import (
+    BLOCK_PX,
+    DESIGNS,
+    EXPERTS,
+    Learnt,
+    estimate,
+    lay_out,
+    learn,
+)
+from cloudfree.restoration.other_days.harmonise import FEWEST_PIXELS, Harmonisation, harmonise
+from cloudfree.restoration.other_days.one_thread import run_on_one_thread
+from cloudfree.restoration.other_days.referee import FEWEST_CELLS, deal_folds, weigh
+from cloudfree.restoration.other_days.references import References, Sample, sort_by_time
+from cloudfree.restoration.other_days.vetoes import Limits, admit, measure_limits
+
+MOST_PIXELS = 32_768
+"""So many seen pixels of a sample serve for learning, drawn where there are more."""
+_SEED = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneFit:
+    """What was learnt of a scene and its references, in the order of time."""
+
+    days: Int64Array
+    """(ref,) from the target, ascending."""
+    harmonisation: Harmonisation
+    """What brings each reference to the target's numbers."""
+    limits: Limits
+    """What observations are dropped by."""
+    learnt: dict[str, Learnt]
+    """Expert -> what it learnt; empty where too little was seen: the line makes all pixels."""
+    weights: Float32Array
+    """(expert, band) of EXPERTS; none negative, each band's sum is 1."""
+    residual: Float32Array
+    """(1 + 2 x OBSERVATIONS,): mean absolute error in reflectance numbers of hidden seen pixels,
+    by the number of observations they were made of; NaN where nothing was judged."""
+    judged: Float32Array
+    """(expert + 1, band): root mean square errors on hidden seen pixels, of the experts and of
+    their fusion; NaN where nothing was judged."""
+
+    def to_bytes(self) -> bytes:
+        """Return the fit as a file's content; the same fit gives the same bytes."""
+        arrays = {"days": self.days, "weights": self.weights, "residual": self.residual}
+        arrays["judged"] = self.judged
+        parts = {"harmonisation": self.harmonisation, "limits": self.limits, **self.learnt}
+        for name, part in parts.items():
+            for field in fields(part):
+                arrays[f"{name}.{field.name}"] = getattr(part, field.name)
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **arrays)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> SceneFit:
+        """Return the fit that ``to_bytes`` gave; ValueError where this is none."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                arrays = dict(file)
+            names = {name.split(".")[0] for name in arrays if "." in name}
+            return cls(
+                days=arrays["days"],
+                harmonisation=Harmonisation(**_part(arrays, "harmonisation")),
+                limits=Limits(**_part(arrays, "limits")),
+                learnt={n: Learnt(**_part(arrays, n)) for n in DESIGNS if n in names},
+                weights=arrays["weights"],
+                residual=arrays["residual"],
+                judged=arrays["judged"],
+            )
+        except Exception as error:
+            raise ValueError(f"{len(content)} bytes are no fit of a scene: {error}") from error
+
+
+def _part(arrays: dict[str, AnyArray], name: str) -> dict[str, AnyArray]:
+    start = f"{name}."
+    return {key.removeprefix(start): a for key, a in arrays.items() if key.startswith(start)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadePixels:
+    """Pixels made of other days, what of, and how sure they are."""
+
+    reflectance: Float32Array
+    """(band, n) reflectance numbers, not rounded or cut; 0 where no observation serves."""
+    count: AnyArray
+    """(n,) uint8: observations that served, 0 none."""
+    nearest: AnyArray
+    """(n,) int16: the nearest of them, an index into the references as given, -1 none."""
+    nearest_days: AnyArray
+    """(n,) int16: its days from the target, negative before; 0 where there is none too."""
+    disagreement: Float32Array
+    """(n,) reflectance numbers: weighted standard deviation of the experts, mean over bands."""
+    residual: Float32Array
+    """(n,) reflectance numbers: mean absolute error that the fit showed on hidden seen pixels with
+    as many observations; NaN where none could be judged."""
+
+
+def fit_scene(sample: Sample) -> SceneFit:
+    """Return what a sample teaches. Without references, or with too few seen pixels, little."""
+    return run_on_one_thread(lambda: _fit(sample))
+
+
+def make_pixels(fit: SceneFit, references: References) -> MadePixels:
+    """Return pixels made with the fit of their scene, of the references that it was fitted to.
+
+    Memory beyond the arguments and the answer is that of BLOCK_PX pixels. ValueError where the
+    references' days are not those of the fit.
+    """
+    order, _ = sort_by_time(references.take_pixels(slice(0)))
+    if not np.array_equal(references.days[order], fit.days):
+        raise ValueError(
+            f"references on days {references.days[order].tolist()} from the target were asked "
+            f"of a fit to days {fit.days.tolist()}; fit the scene to these references"
+        )
+    return run_on_one_thread(lambda: _make(fit, references, order))
+
+
+def _fit(sample: Sample) -> SceneFit:
+    _, references = sort_by_time(sample.references)
+    rows = np.flatnonzero(sample.seen & references.clear.any(axis=0))
+    rng = np.random.default_rng(_SEED)
+    if len(rows) > MOST_PIXELS:
+        rows = np.sort(rng.choice(rows, MOST_PIXELS, replace=False))
+    target, seen = sample.reflectance[:, rows], references.take_pixels(rows)
+    harmonisation = harmonise(target, np.ones(len(rows), bool), seen.reflectance, seen.clear)
+    numbers = harmonisation.apply(seen.reflectance)
+    limits = measure_limits(numbers, seen.clear, seen.radar_change_db)
+    made = np.flatnonzero(sample.made & references.clear.any(axis=0))
+    fit = SceneFit(
+        days=references.days,
+        harmonisation=harmonisation,
+        limits=limits,
+        learnt={},
+        weights=_only("line", len(target)),
+        residual=np.full(1 + 2 * OBSERVATIONS, np.nan, np.float32),
+        judged=np.full((len(EXPERTS) + 1, len(target)), np.nan, np.float32),
+    )
+    cells = sample.cells[rows]
+    if len(rows) < FEWEST_PIXELS or len(np.unique(cells)) < FEWEST_CELLS:
+        return fit
+    own = _admit(fit, seen, numbers)
+    if len(made) == 0:
+        return _learn(fit, target, numbers, own, own, cells)
+    partners = rng.choice(made, len(rows))
+    asked = references.take_pixels(partners)
+    theirs = _admit(fit, asked, harmonisation.apply(asked.reflectance))
+    return _learn(fit, target, numbers, own, own & theirs, cells)
+
+
+def _only(expert: str, bands: int) -> Float32Array:
+    weights = np.zeros((len(EXPERTS), bands), np.float32)
+    weights[EXPERTS.index(expert)] = 1
+    return weights
+
+
+def _admit(fit: SceneFit, references: References, numbers: Float32Array) -> BoolArray:
+    return admit(
+        numbers,
+        references.clear,
+        fit.days,
+        snow=references.snow,
+        radar_change_db=references.radar_change_db,
+        limits=fit.limits,
+        most=OBSERVATIONS,
+    )
+
+
+def _learn(
+    fit: SceneFit,
+    target: AnyArray,
+    numbers: Float32Array,
+    own: BoolArray,
+    practised: BoolArray,
+    cells: Int64Array,
+) -> SceneFit:
+    """Return the fit with experts and their weights.
+
+    Seen pixels serve twice: with all observations that they have, and with those alone that some
+    made pixel has too (``practised``), which is what experts are judged on.
+    """
+    served, judged_rows = (np.flatnonzero(used.any(axis=0)) for used in (own, practised))
+    both = np.concatenate([served, judged_rows])
+    used = np.concatenate([own[:, served], practised[:, judged_rows]], axis=1)
+    evidence = gather(numbers[:, :, both], used, fit.days)
+    truth = target[:, both].astype(np.float32)
+    folds, count = deal_folds(cells[both])
+    judged = slice(len(served), None)
+    missed = (truth - evidence.line).T.astype(np.float64)
+    errors = [evidence.closest.T - truth.T, evidence.line.T - truth.T]
+    learnt = {}
+    for name, design in DESIGNS.items():
+        features = lay_out(design, evidence)
+        learnt[name], held_out = learn(design, features, missed, folds, count)
+        errors.append(held_out - missed.astype(np.float32))
+    shown = np.stack([error[judged] for error in errors])
+    weights = weigh(shown, cells[both][judged])
+    fused = (shown * weights[:, None]).sum(axis=0)
+    return SceneFit(
+        days=fit.days,
+        harmonisation=fit.harmonisation,
+        limits=fit.limits,
+        learnt=learnt,
+        weights=weights,
+        residual=_mean_by(used[:, judged].sum(axis=0), np.abs(fused).mean(axis=1)),
+        judged=np.sqrt(np.mean(np.concatenate([shown, fused[None]]) ** 2, axis=1)),
+    )
+
+
+def _mean_by(count: Int64Array, error: Float32Array) -> Float32Array:
+    """Return the mean error of pixels with as many observations, of all where there are few."""
+    bins = 1 + 2 * OBSERVATIONS
+    pixels = np.bincount(count, minlength=bins)
+    means = np.bincount(count, error, minlength=bins) / np.maximum(pixels, 1)
+    return np.where(pixels >= FEWEST_PIXELS, means, error.mean()).astype(np.float32)
+
+
+def _make(fit: SceneFit, references: References, order: Int64Array) -> MadePixels:
+    bands, pixels = references.reflectance.shape[1:]
+    made = MadePixels(
+        reflectance=np.zeros((bands, pixels), np.float32),
+        count=np.zeros(pixels, np.uint8),
+        nearest=np.full(pixels, -1, np.int16),
+        nearest_days=np.zeros(pixels, np.int16),
+        disagreement=np.zeros(pixels, np.float32),
+        residual=np.full(pixels, np.nan, np.float32),
+    )
+    if len(order) == 0:
+        return made
+    for start in range(0, pixels, BLOCK_PX):
+        part = slice(start, start + BLOCK_PX)
+        block = references.take_pixels(part).take_references(order)
+        numbers = fit.harmonisation.apply(block.reflectance)
+        used = _admit(fit, block, numbers)
+        evidence = gather(numbers, used, fit.days)
+        there = evidence.has_any
+        made.count[part] = used.sum(axis=0)
+        made.nearest[part] = np.where(there, order[evidence.nearest], -1)
+        made.nearest_days[part] = np.where(there, fit.days[evidence.nearest], 0)
+        made.residual[part] = np.where(there, fit.residual[made.count[part]], np.nan)
+        fused, disagreement = _fuse(fit, evidence)
+        made.reflectance[:, part] = np.where(there, fused, 0)
+        made.disagreement[part] = np.where(there, disagreement, 0)
+    return made
+
+
+def ask_experts(fit: SceneFit, evidence: Evidence) -> dict[str, Float32Array]:
+    """Return expert -> (band, n), of those that learnt something and have a weight."""
+    answers = {"closest": evidence.closest, "line": evidence.line}
+    for name, learnt in fit.learnt.items():
+        if fit.weights[EXPERTS.index(name)].any():
+            features = lay_out(DESIGNS[name], evidence)
+            answers[name] = evidence.line + estimate(learnt, features).T
+    return answers
+
+
+def _fuse(fit: SceneFit, evidence: Evidence) -> tuple[Float32Array, Float32Array]:
+    """Return (band, n) the experts' weighted mean and (n,) how far they lie from it."""
+    fused = np.zeros_like(evidence.line)
+    spread = np.zeros_like(evidence.line)
+    answers = ask_experts(fit, evidence)
+    for name, answer in answers.items():
+        fused += fit.weights[EXPERTS.index(name)][:, None] * answer
+    for name, answer in answers.items():
+        spread += fit.weights[EXPERTS.index(name)][:, None] * (answer - fused) ** 2
+    disagreement: Float32Array = np.sqrt(spread).mean(axis=0)
+    return fused, disagreement

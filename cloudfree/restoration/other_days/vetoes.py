@@ -1,0 +1,142 @@
+"""Observations that do not serve: missed cloud and shadow, snow come or gone, changed ground.
+
+References are in the order of time here, and harmonised to the target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cloudfree.core.types import BoolArray, Float32Array, Int64Array
+from cloudfree.restoration.other_days.evidence import keep_nearest
+
+_SPIKE_DN = 300.0
+"""An observation within this of its neighbours in time is never taken for cloud or shadow."""
+_SPIKE_SIGMAS = 5.0
+_END_FACTOR = 2.0
+"""The first and the last observation have neighbours on one side only, from which ground that
+greens or dries can run away: they are judged by wider limits."""
+_RADAR_DB = 2.0
+_RADAR_SIGMAS = 5.0
+_FEWEST_PIXELS = 200
+_TO_SIGMA = 1.4826
+"""From a median absolute deviation to a normal distribution's standard deviation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What is too much, measured on a scene's sample."""
+
+    spike: Float32Array
+    """(band,) reflectance numbers."""
+    radar_middle_db: Float32Array
+    """(ref, channel): how backscatter of the target's day differs as a whole (rain, incidence)."""
+    radar_db: Float32Array
+    """(ref, channel): a change beyond this is one of the ground."""
+
+
+def measure_limits(
+    numbers: Float32Array, clear: BoolArray, radar_change_db: Float32Array | None
+) -> Limits:
+    """Return the limits of a sample: see References for the arrays, ``numbers`` harmonised."""
+    before, after, inner, _ = _neighbours(clear)
+    spike = np.full(numbers.shape[1], _SPIKE_DN, np.float32)
+    ref, pixel = np.nonzero(inner)
+    if len(ref) >= _FEWEST_PIXELS:
+        middle = (numbers[before[ref, pixel], :, pixel] + numbers[after[ref, pixel], :, pixel]) / 2
+        missed = np.abs(numbers[ref, :, pixel] - middle)
+        spike = np.maximum(spike, _SPIKE_SIGMAS * _TO_SIGMA * np.median(missed, axis=0))
+    shape = (len(clear), 0) if radar_change_db is None else radar_change_db.shape[:2]
+    middle_db, most_db = np.zeros(shape, np.float32), np.full(shape, np.inf, np.float32)
+    for index in np.ndindex(shape):
+        known = _known(radar_change_db, index)
+        if len(known) >= _FEWEST_PIXELS:
+            middle_db[index] = np.median(known)
+            spread = _TO_SIGMA * float(np.median(np.abs(known - middle_db[index])))
+            most_db[index] = max(_RADAR_DB, _RADAR_SIGMAS * spread)
+    return Limits(spike=spike.astype(np.float32), radar_middle_db=middle_db, radar_db=most_db)
+
+
+def _known(change: Float32Array | None, index: tuple[int, ...]) -> Float32Array:
+    values = np.zeros(0, np.float32) if change is None else change[index]
+    return values[np.isfinite(values)]
+
+
+def admit(
+    numbers: Float32Array,
+    clear: BoolArray,
+    days: Int64Array,
+    *,
+    snow: BoolArray | None,
+    radar_change_db: Float32Array | None,
+    limits: Limits,
+    most: int,
+) -> BoolArray:
+    """Return (ref, n): the observations that serve, at most ``most`` before and as many after.
+
+    They are judged by one more on either side; what lies further does not count.
+    """
+    kept = clear
+    if snow is not None:
+        kept = kept & ~_lone_snow(clear & snow, days)
+    if radar_change_db is not None:
+        kept = kept & ~_changed(radar_change_db, limits)
+    near = keep_nearest(kept, days, most + 1)
+    return keep_nearest(near & ~_spikes(numbers, near, limits.spike), days, most)
+
+
+def _lone_snow(snow: BoolArray, days: Int64Array) -> BoolArray:
+    """Return (ref, n): snow where there is none on the other side of the target."""
+    before, after = snow[days < 0].any(axis=0), snow[days >= 0].any(axis=0)
+    return snow & (before != after)
+
+
+def _changed(change_db: Float32Array, limits: Limits) -> BoolArray:
+    """Return (ref, n): where some channel says that the ground changed."""
+    from_middle = np.abs(change_db - limits.radar_middle_db[:, :, None])
+    changed: BoolArray = (from_middle > limits.radar_db[:, :, None]).any(axis=1)
+    return changed
+
+
+def _spikes(numbers: Float32Array, clear: BoolArray, limit: Float32Array) -> BoolArray:
+    """Return (ref, n): brighter (or darker) than both neighbours in time, and darker in no band."""
+    before, after, inner, end = _neighbours(clear)
+    found = np.zeros(clear.shape, bool)
+    for where, factor in ((inner, 1.0), (end, _END_FACTOR)):
+        ref, pixel = np.nonzero(where)
+        value = numbers[ref, :, pixel]
+        one, other = numbers[before[ref, pixel], :, pixel], numbers[after[ref, pixel], :, pixel]
+        above, below = value - np.maximum(one, other), np.minimum(one, other) - value
+        most = limit * np.float32(factor)
+        cloud = (above > most).any(axis=1) & (below <= 0).all(axis=1)
+        shadow = (below > most).any(axis=1) & (above <= 0).all(axis=1)
+        found[ref, pixel] = cloud | shadow
+    return found
+
+
+def _neighbours(clear: BoolArray) -> tuple[Int64Array, Int64Array, BoolArray, BoolArray]:
+    """Return the neighbours in time (ref, n) of each clear observation, and which have them.
+
+    Those of an inner one lie on either side, those of the first and last one are the next two.
+    The last two arrays say which are inner and which ends; where a pixel has but two, none is.
+    """
+    references, n = clear.shape
+    before, after = np.full(clear.shape, -1), np.full(clear.shape, -1)
+    second_before, second_after = np.full(clear.shape, -1), np.full(clear.shape, -1)
+    for steps, near, far in (
+        (range(references), before, second_before),
+        (reversed(range(references)), after, second_after),
+    ):
+        last, last_but_one = np.full(n, -1), np.full(n, -1)
+        for ref in steps:
+            near[ref], far[ref] = last, last_but_one
+            last_but_one = np.where(clear[ref], last, last_but_one)
+            last = np.where(clear[ref], ref, last)
+    inner = clear & (before >= 0) & (after >= 0)
+    first = clear & (before < 0) & (second_after >= 0)
+    final = clear & (after < 0) & (second_before >= 0)
+    one = np.where(first, after, before)
+    other = np.where(first, second_after, np.where(final, second_before, after))
+    return one, other, inner, first | final
