@@ -27,9 +27,8 @@ _DAY = dt.timedelta(days=1)
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
 _TILES = ("grid:code", "s2:mgrs_tile", "s2:tile_id")
 """Properties that name the MGRS tile, whichever the collection's table has."""
-_LARGEST_KM2 = 1e7
-"""No scene covers so much: a tile of Sentinel-2 has 12 000, a scene of Sentinel-1 up to 160 000, a
-mosaic of a large country less."""
+_LARGEST_KM2 = 1e8
+"""A fifth of the globe, more than any continent: no scene or mosaic covers it."""
 _KM_PER_DEGREE = 111.2
 _CODES = ("proj:code", "proj:epsg")
 """Properties that name the CRS, of the projection extension from 2.0 on and before."""
