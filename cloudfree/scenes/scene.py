@@ -226,8 +226,16 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
     except (KeyError, TypeError, ValueError, AttributeError, ShapelyError) as error:
         name = item.get("id", "without id") if isinstance(item, Mapping) else "without id"
         raise CatalogError(
-            f"STAC item {name} cannot be used: {type(error).__name__} {error}; mend the catalog"
+            f"STAC item {name} cannot be used: {_reason(error)}; mend the catalog"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    if isinstance(error, ValueError | ShapelyError):
+        return str(error)
+    return f"a field is of another type ({error})"
 
 
 def _read_tile(properties: Mapping[str, Any], collection: OpticalCollection) -> str:
@@ -274,6 +282,8 @@ def _read_footprint(geometry: Any) -> BaseGeometry:
 
     ValueError where it is not on Earth, or covers more of it than any scene.
     """
+    if geometry is None:
+        raise ValueError("it has no geometry")
     footprint = cut_at_antimeridian(shape(geometry))
     west, south, east, north = footprint.bounds
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
