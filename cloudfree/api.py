@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 from obstore.exceptions import BaseError
 
@@ -107,10 +108,10 @@ def load_model(name: str | Path) -> Model:
 def open_cube(out: str | Path) -> xr.Dataset:
     """Return the cube of a product, lazily: nothing but coordinates and attributes is read.
 
-    ``out`` is what ``run`` was given, a folder or a URL. ``reflectance`` is decoded: 1 for a white
-    surface, NaN for nodata. Dask's chunks are the shards of the cube. OutputError where there is no
-    cube, StoreError where the output fails. How the arrays are laid out on disk is no part of what
-    is opened, so that any part of it, cut anew, can be written by ``to_zarr``.
+    ``out`` is what ``run`` was given, a folder or a URL. ``reflectance`` is decoded: float32, 1 for
+    a white surface, NaN for nodata. Dask's chunks are the shards of the cube. OutputError where
+    there is no cube, StoreError where the output fails. How the arrays are laid out on disk is no
+    part of what is opened, so that any part of it, cut anew, can be written by ``to_zarr``.
     """
     storage = open_storage(out)
     try:
@@ -127,15 +128,26 @@ def open_cube(out: str | Path) -> xr.Dataset:
     except (OSError, BaseError) as error:
         raise StoreError(f"cannot read {storage.join(CUBE)}: {storage.reason(error)}") from None
     arrays = {str(name): cube.variables[name] for name in sorted(cube.data_vars, key=str)}
-    by_shard = {
-        name: array.chunk(dict(zip(array.dims, array.encoding["shards"], strict=True)))
-        for name, array in arrays.items()
-    }
-    opened = cube.drop_vars(list(arrays)).assign(by_shard)
+    opened = cube.drop_vars(list(arrays)).assign(
+        {name: _as_single(_by_shard(array)) for name, array in arrays.items()}
+    )
     for variable in opened.variables.values():
         for layout in _LAYOUT:
             variable.encoding.pop(layout, None)
     return opened
+
+
+def _by_shard(array: xr.Variable) -> xr.Variable:
+    return array.chunk(dict(zip(array.dims, array.encoding["shards"], strict=True)))
+
+
+def _as_single(array: xr.Variable) -> xr.Variable:
+    """Return numbers of 16 bits as floats of 32, not of 64 as xarray decodes them."""
+    if array.dtype != np.float64:
+        return array
+    single: xr.Variable = array.astype(np.float32)
+    single.encoding = array.encoding
+    return single
 
 
 def _request(

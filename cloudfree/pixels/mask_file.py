@@ -116,12 +116,6 @@ def _check_raster(source: Any, path: Path, grid: GridPlan) -> tuple[str, ...]:
 def _check_values(source: Any, path: Path, grid: GridPlan) -> tuple[str, ...]:
     """Raise MaskError where a raster holds other values over the grid than those of a mask."""
     values = _find_values(source, grid)
-    unset = f"rio edit-info --unset-nodata {shlex.quote(str(path))}"
-    if values == [0] and source.nodata == 0:
-        raise MaskError(
-            f"the mask {path} says nothing of the area: all of it is 0, which it declares to be "
-            f"nodata. Where that is a day without cloud: {unset}"
-        )
     if not values:
         raise MaskError(
             f"the mask {path} says nothing of the area: all of it is nodata; give one that covers "
@@ -132,9 +126,12 @@ def _check_values(source: Any, path: Path, grid: GridPlan) -> tuple[str, ...]:
             f"the mask {path} holds {_describe(values)}; a mask holds 0 where the ground is seen "
             f"and one other value where cloud hides it. {_suggest(values, path)}"
         )
-    if source.nodata == 0:
-        return (f"the mask {path} declares 0 to be nodata: it was taken for ground that is seen",)
-    return ()
+    if source.nodata != 0:
+        return ()
+    all_seen = ", so that it hides nothing of the area" if values == [0] else ""
+    return (
+        f"the mask {path} declares 0 to be nodata: it was taken for ground that is seen{all_seen}",
+    )
 
 
 def _find_values(source: Any, grid: GridPlan) -> list[float]:

@@ -152,7 +152,7 @@ def _check_collections(address: str, items: Sequence[Item], sources: Sources) ->
         return
     found = ", ".join(f"{count} of {name}" for name, count in sorted(held.items()))
     raise CatalogError(
-        f"{address} holds items {found}; wanted are those of {', '.join(wanted)}. Name these "
+        f"{address} holds items, {found}; wanted are those of {', '.join(wanted)}. Name these "
         "collections in its items, or give --provider a TOML that names theirs"
     )
 

@@ -27,9 +27,8 @@ _DAY = dt.timedelta(days=1)
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
 _TILES = ("grid:code", "s2:mgrs_tile", "s2:tile_id")
 """Properties that name the MGRS tile, whichever the collection's table has."""
-_LARGEST_KM2 = 1e7
-"""No scene covers so much: a tile of Sentinel-2 has 12 000, a scene of Sentinel-1 up to 160 000, a
-mosaic of a large country less."""
+_LARGEST_KM2 = 1e8
+"""A fifth of the globe, more than any continent: no scene or mosaic covers it."""
 _KM_PER_DEGREE = 111.2
 _CODES = ("proj:code", "proj:epsg")
 """Properties that name the CRS, of the projection extension from 2.0 on and before."""
@@ -227,8 +226,16 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
     except (KeyError, TypeError, ValueError, AttributeError, ShapelyError) as error:
         name = item.get("id", "without id") if isinstance(item, Mapping) else "without id"
         raise CatalogError(
-            f"STAC item {name} cannot be used: {type(error).__name__} {error}; mend the catalog"
+            f"STAC item {name} cannot be used: {_reason(error)}; mend the catalog"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    if isinstance(error, ValueError | ShapelyError):
+        return str(error)
+    return f"a field is of another type ({error})"
 
 
 def _read_tile(properties: Mapping[str, Any], collection: OpticalCollection) -> str:
@@ -275,6 +282,8 @@ def _read_footprint(geometry: Any) -> BaseGeometry:
 
     ValueError where it is not on Earth, or covers more of it than any scene.
     """
+    if geometry is None:
+        raise ValueError("it has no geometry")
     footprint = cut_at_antimeridian(shape(geometry))
     west, south, east, north = footprint.bounds
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):

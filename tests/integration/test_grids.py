@@ -196,7 +196,7 @@ def test_cloud_grows_by_metres_on_the_ground(product: Path) -> None:
 
 def test_a_crs_without_a_code_is_written_down_everywhere(product: Path) -> None:
     facts = summary(product)
-    properties = pystac.Item.from_file(product / "item.json").properties
+    properties = pystac.Item.from_file(product / "2024-06-15_item.json").properties
     group = json.loads((product / "cube.zarr" / "zarr.json").read_text())["attributes"]
     crs = CRS(facts["crs"])
     for said in (properties, group):

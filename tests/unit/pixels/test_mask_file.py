@@ -174,7 +174,6 @@ SCL = RNG.choice([3, 4, 5, 8, 9], (90, 130)).astype(np.uint8)
         (SCL, 0, "5 values .3, 4, 5, 8, 9."),
         (SCL * 10, None, "5 values .30, 40, 50, 80, 90.; .*like classes. Hide one"),
         (SCL // 8 + 1, None, "2 values .1, 2."),
-        (np.zeros((9, 9), np.uint8), 0, "says nothing of the area: all of it is 0.*unset-nodata"),
         (np.full((90, 130), 9, np.uint8), 9, "says nothing of the area: all of it is nodata"),
         (np.full((90, 130), np.nan, np.float32), None, "says nothing of the area"),
     ],
@@ -220,11 +219,7 @@ def test_the_cure_works_as_it_is_printed(
     np.testing.assert_array_equal(drawn == DRAWN_HIDDEN, hidden)
 
 
-def test_the_cure_of_a_day_without_cloud_and_of_a_missing_crs(tmp_path: Path) -> None:
-    clear = here(np.zeros((9, 9), np.uint8), tmp_path / "m.tif", nodata=0)
-    do(cure(clear), tmp_path)
-    assert check_mask(clear, GRID) == ()
-    assert (read_mask(clear, BOX) == DRAWN_SEEN).all()
+def test_the_cure_of_a_missing_crs(tmp_path: Path) -> None:
     bare = save(tmp_path / "bare.tif", ONES, Affine(100, 0, LEFT, 0, -100, TOP), None)
     do(cure(bare), tmp_path)
     assert check_mask(bare, GRID) == ()
@@ -248,6 +243,16 @@ def test_two_values_are_a_mask_whatever_the_other_one_is(tmp_path: Path, value: 
     assert check_mask(path, GRID) == ()
     drawn = read_mask(path, BOX)[:80, :120]
     np.testing.assert_array_equal(drawn, np.where(PERCENT > 60, DRAWN_HIDDEN, DRAWN_SEEN))
+
+
+def test_a_mask_of_nothing_but_0_is_that_of_a_day_without_cloud(tmp_path: Path) -> None:
+    nothing = np.zeros((90, 130), np.uint8)
+    for nodata, remarks in ((None, 0), (255, 0), (0, 1)):
+        path = here(nothing, tmp_path / f"{nodata}.tif", nodata=nodata)
+        said = check_mask(path, GRID)
+        assert len(said) == remarks
+        assert all("so that it hides nothing of the area" in one for one in said)
+        assert (read_mask(path, BOX)[:90, :130] == DRAWN_SEEN).all()
 
 
 def test_nodata_0_of_a_mask_is_ground_that_is_seen_and_that_is_said(tmp_path: Path) -> None:

@@ -215,9 +215,9 @@ def test_a_widened_area_is_wider_by_at_least_the_asked_metres(latitude: float) -
 @pytest.mark.parametrize(
     ("broken", "why"),
     [
-        ({**WITHOUT_ASSETS, "id": "bad"}, "'assets'"),
+        ({**WITHOUT_ASSETS, "id": "bad"}, "it has no assets"),
         ({**item("bad"), "geometry": None}, "STAC item bad cannot be used"),
-        ({**item("bad"), "properties": {}}, "'start_datetime'"),
+        ({**item("bad"), "properties": {}}, "it has no start_datetime"),
         ({**item("bad"), "assets": {"B04": 7}}, "STAC item bad cannot be used"),
     ],
 )
