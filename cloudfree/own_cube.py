@@ -11,7 +11,7 @@ import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -21,14 +21,29 @@ from dask.delayed import delayed
 from cloudfree.core.bands import REFLECTANCE_SCALE
 from cloudfree.core.config import RadiometrySettings, RestorationSettings
 from cloudfree.core.errors import RequestError
-from cloudfree.core.source import NOT_RESTORED, RECONSTRUCTED
-from cloudfree.core.types import AnyArray, Masks, Model, UInt8Array
+from cloudfree.core.source import NOT_RESTORED, OTHER_DAYS, RECONSTRUCTED
+from cloudfree.core.types import (
+    AnyArray,
+    BoolArray,
+    Int64Array,
+    Masks,
+    Model,
+    UInt8Array,
+    UInt16Array,
+)
 from cloudfree.geometry.grid import halo_px
 from cloudfree.geometry.windows import Lattice, choose_windows
-from cloudfree.own_layers import Cut, Layers, read_layers
+from cloudfree.own_layers import Cut, Layers, Look, read_layers, to_numbers
+from cloudfree.own_other_days import (
+    find_references,
+    fit_time,
+    make_of_other_days,
+    sample_windows,
+)
 from cloudfree.pixels.observation import Observation
 from cloudfree.pixels.radiometry import is_measured, known_pixels
 from cloudfree.restoration.bundle import open_bundle
+from cloudfree.restoration.other_days import SceneFit
 from cloudfree.restoration.restore import restore_windows
 from cloudfree.restoration.rims import REACH_PX, fit_rims
 from cloudfree.walk.measure import PairStatistics, learn_pair, spread_starts
@@ -46,6 +61,20 @@ _DARKEST_DB = -100.0
 _LARGEST = np.iinfo(np.uint16).max
 
 
+Beyond = tuple[tuple[int, int], tuple[int, int]]
+
+
+class _Archive(NamedTuple):
+    """The other times that one is made of."""
+
+    others: list[int]
+    """Which, nearest first."""
+    days: Int64Array
+    """How far they lie from it."""
+    fit: Any
+    """A delayed SceneFit; None where there are none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
     """A part of the cube that is restored at once."""
@@ -56,8 +85,19 @@ class _Block:
     """What it sees beyond its core on each side."""
     origin: tuple[int, int]
     """Absolute row and column of the first pixel that it sees."""
-    beyond: tuple[tuple[int, int], tuple[int, int]]
+    beyond: Beyond
     """Rows above and below, columns left and right, that it would see and that the cube lacks."""
+    beyond_near: Beyond
+    """The same of what lies within the reach of the fit at the rims."""
+
+    @property
+    def near(self) -> tuple[slice, slice]:
+        """Where its core, grown by the reach of the fit at the rims, lies in what it sees."""
+        y, x = self.core
+        return (
+            slice(y.start - REACH_PX, y.stop + REACH_PX),
+            slice(x.start - REACH_PX, x.stop + REACH_PX),
+        )
 
     @property
     def core(self) -> tuple[slice, slice]:
@@ -73,6 +113,7 @@ def restore_cube(
     model: str | Path | Model = "small",
     *,
     chunk_px: int = 1024,
+    reference_days: float = 75,
 ) -> xr.Dataset:
     """Return a lazy Dataset: ``reflectance``, clouds removed, and ``source``, its codes.
 
@@ -88,9 +129,13 @@ def restore_cube(
     ``time`` serves all.
 
     ``reflectance`` has the dimensions, coordinates, attributes and type of ``optical``. What is not
-    hidden is exactly as given; what is hidden is made where there is radar, else nodata. What the
-    optical picture holds under the mask may help a model that looks through thin cloud, and may be
-    nodata. ``source`` is 0 nodata, 1 seen, 2 reconstructed, 3 not restored.
+    hidden is exactly as given. What is hidden is made, where the optical picture has several dates,
+    of what other dates within ``reference_days`` saw of the same pixel (at most eight before and
+    eight after), by experts that were judged on pixels which this date saw. What no other date saw,
+    or with ``reference_days`` 0, is made of radar and surroundings where there is radar, else
+    nodata. What the optical picture holds under the mask may help a model that looks through thin
+    cloud, and may be nodata. ``source`` is 0 nodata, 1 seen, 2 reconstructed, 3 not restored,
+    4 made of other days.
 
     ``model`` is the name of a built-in model, the folder of a bundle, or one that was loaded. Each
     time is stretched by statistics of its seen pixels, from at most 36 windows spread over the
@@ -120,7 +165,8 @@ def restore_cube(
     layers = read_layers(optical, radar, mask, loaded.contract)
     shared, window_px = delayed(loaded, traverse=False), loaded.contract.window_px
     steps = [
-        _restore_step(layers, step, shared, window_px, chunk_px) for step in range(layers.steps)
+        _restore_step(layers, step, shared, window_px, chunk_px, reference_days)
+        for step in range(layers.steps)
     ]
     reflectance, source = (da.stack(parts) for parts in zip(*steps, strict=True))
     return _dataset(optical, reflectance, source)
@@ -136,8 +182,8 @@ def _dataset(optical: xr.DataArray, reflectance: da.Array, source: da.Array) -> 
         {name: c for name, c in optical.coords.items() if "band" not in c.dims},
         [dim for dim in whole if dim != "band"],
         attrs={
-            "flag_values": [0, 1, 2, 3],
-            "flag_meanings": "nodata seen reconstructed not_restored",
+            "flag_values": [0, 1, 2, 3, 4],
+            "flag_meanings": "nodata seen reconstructed not_restored other_days",
         },
     )
     order = [whole.index(str(dim)) for dim in optical.dims]
@@ -150,7 +196,7 @@ def _dataset(optical: xr.DataArray, reflectance: da.Array, source: da.Array) -> 
 
 
 def _restore_step(
-    layers: Layers, step: int, model: Any, window_px: int, chunk_px: int
+    layers: Layers, step: int, model: Any, window_px: int, chunk_px: int, reference_days: float
 ) -> tuple[da.Array, da.Array]:
     """Return one time restored, lazily: (band, y, x) and the codes (y, x).
 
@@ -164,38 +210,68 @@ def _restore_step(
         for x in starts[1]
     ]
     statistics = delayed(_measure)(sample, model, layers.bands)
+    archive = _find_archive(layers, step, reference_days)
     halo = halo_px(window_px=window_px, reach_px=REACH_PX, mask_px=0)
     cores = [
         [slice(start, min(start + chunk_px, size)) for start in range(0, size, chunk_px)]
         for size in layers.shape
     ]
     rows = [
-        [_restore_core(layers, step, (y, x), halo, statistics, model) for x in cores[1]]
+        [_restore_core(layers, step, (y, x), halo, statistics, model, archive) for x in cores[1]]
         for y in cores[0]
     ]
     reflectance, source = ([[pair[i] for pair in row] for row in rows] for i in range(2))
     return da.block(reflectance), da.block(source)
 
 
+def _find_archive(layers: Layers, step: int, reference_days: float) -> _Archive:
+    """Return what a time can be made of besides radar."""
+    others, days = find_references(layers, step, reference_days)
+    windows = sample_windows(layers.shape)
+    looks = [[layers.look(other, *window) for window in windows] for other in others]
+    own = [layers.look(step, *window) for window in windows]
+    return _Archive(others, days, delayed(fit_time)(own, looks, days) if others else None)
+
+
+def _grow(
+    core: tuple[slice, slice], by: int, shape: tuple[int, int]
+) -> tuple[tuple[slice, slice], Beyond]:
+    """Return what of a core grown by so many pixels the cube has, and how much it lacks around."""
+    wanted = [slice(part.start - by, part.stop + by) for part in core]
+    y, x = (
+        slice(max(part.start, 0), min(part.stop, size))
+        for part, size in zip(wanted, shape, strict=True)
+    )
+    above, left = (have.start - want.start for want, have in zip(wanted, (y, x), strict=True))
+    below, right = (want.stop - have.stop for want, have in zip(wanted, (y, x), strict=True))
+    return (y, x), ((above, below), (left, right))
+
+
 def _restore_core(
-    layers: Layers, step: int, core: tuple[slice, slice], halo: int, statistics: Any, model: Any
+    layers: Layers,
+    step: int,
+    core: tuple[slice, slice],
+    halo: int,
+    statistics: Any,
+    model: Any,
+    archive: _Archive,
 ) -> tuple[da.Array, da.Array]:
     """Return one block of one time, lazily."""
-    seen = [slice(part.start - halo, part.stop + halo) for part in core]
-    inside = [
-        slice(max(part.start, 0), min(part.stop, size))
-        for part, size in zip(seen, layers.shape, strict=True)
-    ]
-    above, left = (have.start - want.start for want, have in zip(seen, inside, strict=True))
-    below, right = (want.stop - have.stop for want, have in zip(seen, inside, strict=True))
+    inside, beyond = _grow(core, halo, layers.shape)
+    near, beyond_near = _grow(core, REACH_PX, layers.shape)
     block = _Block(
         shape=(core[0].stop - core[0].start, core[1].stop - core[1].start),
         halo_px=halo,
-        origin=(layers.origin[0] + seen[0].start, layers.origin[1] + seen[1].start),
-        beyond=((above, below), (left, right)),
+        origin=(layers.origin[0] + core[0].start - halo, layers.origin[1] + core[1].start - halo),
+        beyond=beyond,
+        beyond_near=beyond_near,
     )
+    looks = [layers.look(other, *near) for other in archive.others]
     restore = delayed(_restore_block, nout=2)
-    made, source = restore(layers.cut(step, *inside), statistics, model, layers.bands, block)
+    made, source = restore(
+        layers.cut(step, *inside), statistics, model, layers.bands, block,
+        archive.fit, looks, archive.days,
+    )  # fmt: skip
     return (
         da.from_delayed(made, (len(layers.bands), *block.shape), layers.dtype),
         da.from_delayed(source, block.shape, np.uint8),
@@ -209,7 +285,7 @@ def _measure(sample: list[Cut], model: Model, bands: tuple[str, ...]) -> PairSta
     if not is_measured(statistics.optical):
         warnings.warn(
             f"{statistics.optical.seen_pixels} seen pixels in {len(sample)} windows spread over a "
-            "picture are too few to tell its colours: nothing is made of it",
+            "picture are too few to tell its colours: radar makes nothing of it",
             stacklevel=2,
         )
     return statistics
@@ -257,16 +333,12 @@ def _refuse_mark(name: str, values: AnyArray, mark: float, *, below: float = np.
 
 def _observe(cut: Cut) -> Observation:
     """Return what a part of the cube shows, in the numbers of the walk."""
-    if cut.optical.dtype.kind == "f":
-        known = np.isfinite(cut.optical).all(axis=0) & (cut.optical != 0).any(axis=0)
-        numbers = np.rint(np.where(known, cut.optical, 0) / REFLECTANCE_SCALE)
-    else:
-        known, numbers = (cut.optical != 0).any(axis=0), cut.optical
+    numbers, known = to_numbers(cut.optical)
     # models that look through cloud would take nothing under a mask for shadow: it is thick cloud
     nothing = np.where(cut.hidden, _LARGEST, 0)
     decibel = cut.radar.astype(np.float32)
     return Observation(
-        reflectance=np.where(known, np.clip(numbers, 1, _LARGEST), nothing).astype(np.uint16),
+        reflectance=np.where(known, numbers, nothing).astype(np.uint16),
         masks=Masks(seen=known & ~cut.hidden, made=cut.hidden),
         decibel=decibel,
         optical_scene=(known | cut.hidden).astype(np.uint16),
@@ -275,17 +347,28 @@ def _observe(cut: Cut) -> Observation:
 
 
 def _restore_block(
-    cut: Cut, statistics: PairStatistics, model: Model, bands: tuple[str, ...], block: _Block
+    cut: Cut,
+    statistics: PairStatistics,
+    model: Model,
+    bands: tuple[str, ...],
+    block: _Block,
+    fit: SceneFit | None,
+    looks: list[Look],
+    days: Int64Array,
 ) -> tuple[AnyArray, UInt8Array]:
     """Return the core of a block: (band, y, x) in the type of the cube, and its codes (y, x)."""
     cut = cut.pad(block.beyond)
     observation, contract = _observe(cut), model.contract
+    of_others = np.zeros(block.shape, bool)
+    if fit is not None:
+        padded = [look.pad(block.beyond_near) for look in looks]
+        others, of_others = _make_of_other_days(observation, block, fit, padded, days)
     lattice = Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
     choice = choose_windows(
         lattice,
         made=cut.hidden,
         core=block.core,
-        wanted=cut.hidden[block.core] & is_measured(statistics.optical),
+        wanted=cut.hidden[block.core] & ~of_others & is_measured(statistics.optical),
         origin=block.origin,
         reach_px=REACH_PX,
     )
@@ -311,6 +394,27 @@ def _restore_block(
     )
     source, given = done.source[block.core], cut.optical[:, *block.core]
     made = done.reflectance[:, *block.core]
+    if fit is not None:
+        made, source = np.where(of_others, others, made), np.where(of_others, OTHER_DAYS, source)
+        source = source.astype(np.uint8)
     unit = REFLECTANCE_SCALE if given.dtype.kind == "f" else 1
-    answer = np.where(source == RECONSTRUCTED, made * unit, given)
+    answer = np.where((source == RECONSTRUCTED) | of_others, made * unit, given)
     return np.where(source == NOT_RESTORED, cut.nodata, answer).astype(given.dtype), source
+
+
+def _make_of_other_days(
+    observation: Observation, block: _Block, fit: SceneFit, looks: list[Look], days: Int64Array
+) -> tuple[UInt16Array, BoolArray]:
+    """Return a core's (band, y, x) made of other times, and (y, x) which pixels could be."""
+    y, x = block.near
+    masks = observation.masks
+    done, served = make_of_other_days(
+        observation.reflectance[:, y, x],
+        Masks(seen=masks.seen[y, x], made=masks.made[y, x]),
+        fit,
+        looks,
+        days,
+        (block.origin[0] + y.start, block.origin[1] + x.start),
+    )
+    core = (slice(REACH_PX, -REACH_PX), slice(REACH_PX, -REACH_PX))
+    return done.reflectance[:, *core], served[core]

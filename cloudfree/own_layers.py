@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -13,18 +13,36 @@ from dask.delayed import delayed
 from odc.geo.crs import CRS
 from pyproj.exceptions import CRSError
 
-from cloudfree.core.bands import BANDS
+from cloudfree.core.bands import BANDS, REFLECTANCE_SCALE
 from cloudfree.core.config import SceneSettings
 from cloudfree.core.contract import Contract
 from cloudfree.core.errors import RequestError
-from cloudfree.core.types import AnyArray, BoolArray, Float32Array
+from cloudfree.core.types import AnyArray, BoolArray, Float32Array, UInt16Array
 
 _SLACK = 0.01
 """Of a pixel: coordinates are written with so many digits."""
+_LARGEST = np.iinfo(np.uint16).max
 _RADAR_REACH = np.timedelta64(int(SceneSettings().sar_days * 24), "h")
 """As far as a run looks for radar."""
 _SAME_OVERPASS = np.timedelta64(15, "m")
 """Items name the start, the middle or the tile's own moment of an acquisition."""
+
+
+class Look(NamedTuple):
+    """What a part of one time shows."""
+
+    optical: AnyArray
+    """(band, y, x), as given."""
+    hidden: BoolArray
+    """(y, x)."""
+
+    def pad(self, beyond: tuple[tuple[int, int], tuple[int, int]]) -> Look:
+        """Return it with so many rows and columns of nothing around."""
+        nothing = nodata_of(self.optical)
+        return Look(
+            np.pad(self.optical, ((0, 0), *beyond), constant_values=nothing),
+            np.pad(self.hidden, beyond),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +59,7 @@ class Cut:
     @property
     def nodata(self) -> float:
         """What stands in the optical picture where there is nothing."""
-        return np.nan if self.optical.dtype.kind == "f" else 0
+        return nodata_of(self.optical)
 
     def pad(self, beyond: tuple[tuple[int, int], tuple[int, int]]) -> Cut:
         """Return it with so many rows and columns of nothing around."""
@@ -67,6 +85,8 @@ class Layers:
     """Product names, in the order of the optical picture."""
     origin: tuple[int, int]
     """Absolute row and column of the first pixel, counted from coordinate (0, 0)."""
+    times: AnyArray | None
+    """(time,) datetime64; None where the optical picture does not say when it was taken."""
 
     @property
     def steps(self) -> int:
@@ -90,6 +110,28 @@ class Layers:
             radar=self.radar[step, :, y, x],
             hidden=self.hidden[step, y, x],
         )
+
+    def look(self, step: int, y: slice, x: slice) -> Any:
+        """Return a part of one time as a delayed Look."""
+        return delayed(Look)(self.optical[step, :, y, x], self.hidden[step, y, x])
+
+
+def nodata_of(optical: AnyArray) -> float:
+    """Return what stands in an optical picture where there is nothing."""
+    return np.nan if optical.dtype.kind == "f" else 0
+
+
+def to_numbers(optical: AnyArray) -> tuple[UInt16Array, BoolArray]:
+    """Return (band, y, x) as reflectance numbers, at least 1 where (y, x) says that they are known.
+
+    They are 0 elsewhere.
+    """
+    known = (optical != 0).any(axis=0)
+    numbers = optical
+    if optical.dtype.kind == "f":
+        known &= np.isfinite(optical).all(axis=0)
+        numbers = np.rint(np.where(known, optical, 0) / REFLECTANCE_SCALE)
+    return np.where(known, np.clip(numbers, 1, _LARGEST), 0).astype(np.uint16), known
 
 
 def read_layers(
@@ -128,6 +170,9 @@ def read_layers(
         hidden=_lay_out(_at_times(optical, mask, "mask", _SAME_OVERPASS), "channel")[:, 0],
         bands=_read_bands(optical, contract),
         origin=(_first_px(optical, "y"), _first_px(optical, "x")),
+        times=_times(optical, "optical")
+        if "time" in optical.dims and "time" in optical.coords
+        else None,
     )
 
 

@@ -149,7 +149,7 @@ def test_times_are_restored_each_for_itself(scene: Arrays) -> None:
     days = xr.date_range("2024-06-01", periods=2, freq="D")
     twice = xr.concat([optical, optical * 0.5], xr.Variable("time", days))
     masks = xr.concat([mask, mask & False], xr.Variable("time", days))
-    cube = restore_cube(twice, radar, masks, model="baseline").load()
+    cube = restore_cube(twice, radar, masks, model="baseline", reference_days=0).load()
     assert cube.reflectance.dims == ("time", "band", "y", "x")
     alone = restore_cube(optical, radar, mask, model="baseline").load()
     xr.testing.assert_equal(cube.isel(time=0, drop=True), alone)
@@ -164,13 +164,15 @@ def test_radar_and_mask_belong_to_the_picture_nearest_in_time(scene: Arrays) -> 
     passes = passes + xr.DataArray([0.0, -3.0, 9.0], dims="time")
     hides = xr.DataArray([False, True, True], dims="time")
     masks = at(mask, "2024-07-01T10:25", "2024-06-01T10:18", "2024-06-11T10:20:31") & hides
-    cube = restore_cube(series, passes, masks, model="baseline").load()
+    cube = restore_cube(series, passes, masks, model="baseline", reference_days=0).load()
     for step, level in ((0, -3.0), (1, 0.0)):
         alone = restore_cube(optical, radar + level, mask, model="baseline").load()
         xr.testing.assert_equal(cube.isel(time=step).drop_vars("time"), alone)
     assert not (cube.source[2] == 2).any()
     assert not (cube.source[2] == 3).any()  # its mask shows all of it
-    late = restore_cube(series, passes, at(mask, *series.time.values.astype(str)), "baseline")
+    late = restore_cube(
+        series, passes, at(mask, *series.time.values.astype(str)), "baseline", reference_days=0
+    )
     np.testing.assert_array_equal(late.source[2].to_numpy() == 3, mask)
 
 

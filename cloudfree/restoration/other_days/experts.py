@@ -50,12 +50,8 @@ DESIGNS: dict[str, Design] = {
     "ridge_nearest": Design(layout="rank", observations=1, hidden=0, penalty=1e-3),
     "ridge_rank": Design(layout="rank", observations=OBSERVATIONS, hidden=0, penalty=3e-3),
     "ridge_date": Design(layout="date", observations=OBSERVATIONS, hidden=0, penalty=3e-3),
-    "network_rank": Design(
-        layout="rank", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3
-    ),
-    "network_date": Design(
-        layout="date", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3
-    ),
+    "network_rank": Design(layout="rank", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3),
+    "network_date": Design(layout="date", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3),
 }
 EXPERTS = ("closest", "line", *DESIGNS)
 """In the order of a fit's weights."""

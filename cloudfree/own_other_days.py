@@ -1,0 +1,115 @@
+"""Other times of a user's own cube as references: a pixel is made of what they saw of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from cloudfree.core.types import BoolArray, Int64Array, Masks, UInt16Array
+from cloudfree.own_layers import Layers, Look, to_numbers
+from cloudfree.restoration.other_days import References, Sample, SceneFit, fit_scene, make_pixels
+from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
+from cloudfree.walk.measure import spread_starts
+
+_MOST = 8
+"""References before and after a time."""
+_SAMPLE_PX = 128
+"""Side of the windows that a time's fit learns from."""
+_SAMPLES = 9
+_CELL_PX = 16
+"""Experts are judged on hidden squares of this side."""
+_BRIGHTEST_DN = 20_000.0
+"""What is made reflects at most twice the light."""
+_SECONDS = 86_400
+
+
+def find_references(layers: Layers, step: int, reach_days: float) -> tuple[list[int], Int64Array]:
+    """Return the times that serve one, nearest first, and how many days they lie from it.
+
+    At most eight before and eight after, within ``reach_days``. None where times are not known.
+    """
+    if layers.times is None or reach_days == 0:
+        return [], np.zeros(0, np.int64)
+    days = (layers.times - layers.times[step]).astype(np.int64) / _SECONDS
+    order = [int(i) for i in np.argsort(np.abs(days), kind="stable") if i != step]
+    near = [i for i in order if abs(days[i]) <= reach_days]
+    before, after = ([i for i in near if (days[i] < 0) == earlier] for earlier in (True, False))
+    chosen = [i for i in near if i in before[:_MOST] or i in after[:_MOST]]
+    return chosen, np.rint(days[chosen]).astype(np.int64)
+
+
+def fit_time(sample: list[Look], references: list[list[Look]], days: Int64Array) -> SceneFit:
+    """Return what windows of a time teach, beside the same windows of its references."""
+    target, made, cells = [], [], []
+    for index, look in enumerate(sample):
+        numbers, known = to_numbers(look.optical)
+        y, x = (np.arange(size) // _CELL_PX for size in known.shape)
+        cells.append((index * _SAMPLE_PX**2 + y[:, None] * _SAMPLE_PX + x).ravel())
+        made.append(look.hidden.ravel())
+        target.append((numbers.reshape(len(numbers), -1), (known & ~look.hidden).ravel()))
+    everywhere = [np.ones(one.size, bool) for one in made]
+    parts = [
+        _stack([of_one[i] for of_one in references], days, bands=target[i][0].shape[0], where=here)
+        for i, here in enumerate(everywhere)
+    ]
+    return fit_scene(
+        Sample(
+            reflectance=np.concatenate([numbers for numbers, _ in target], axis=1),
+            seen=np.concatenate([seen for _, seen in target]),
+            made=np.concatenate(made),
+            cells=np.concatenate(cells).astype(np.int64),
+            references=References(
+                reflectance=np.concatenate([part.reflectance for part in parts], axis=2),
+                clear=np.concatenate([part.clear for part in parts], axis=1),
+                days=days,
+            ),
+        )
+    )
+
+
+def make_of_other_days(
+    reflectance: UInt16Array,
+    masks: Masks,
+    fit: SceneFit,
+    references: list[Look],
+    days: Int64Array,
+    origin: tuple[int, int],
+) -> tuple[FittedPixels, BoolArray]:
+    """Return (band, y, x) with hidden pixels made of other times, and (y, x) which could be.
+
+    ``reflectance`` and ``masks`` are those of a block with ``REACH_PX`` around its core, whose
+    first pixel has the absolute row and column ``origin``; so are the references'. Made pixels are
+    fitted to the seen ones at the rims.
+    """
+    candidate = np.zeros(reflectance.shape, np.float32)
+    covered = np.zeros(masks.made.shape, bool)
+    if masks.made.any():
+        near = distance_transform_edt(~masks.made) <= REACH_PX
+        where = near & (masks.made | masks.seen)
+        stacked = _stack(references, days, bands=len(reflectance), where=where.ravel())
+        made = make_pixels(fit, stacked)
+        candidate[:, where], covered[where] = made.reflectance, made.count > 0
+    limits = (np.full((len(reflectance), 1, 1), 1, np.float32),
+              np.full((len(reflectance), 1, 1), _BRIGHTEST_DN, np.float32))  # fmt: skip
+    done = fit_rims(
+        reflectance, masks, candidate=candidate, covered=covered, limits=limits, origin=origin
+    )
+    return done, covered & masks.made
+
+
+def _stack(looks: list[Look], days: Int64Array, *, bands: int, where: BoolArray) -> References:
+    """Return some pixels (n,) of looks at the same part as references."""
+    count = int(np.count_nonzero(where))
+    reflectance = np.zeros((len(looks), bands, count), np.uint16)
+    clear = np.zeros((len(looks), count), bool)
+    for index, look in enumerate(looks):
+        numbers, known = to_numbers(look.optical)
+        reflectance[index] = numbers.reshape(bands, -1)[:, where]
+        clear[index] = (known & ~look.hidden).ravel()[where]
+    return References(reflectance=reflectance, clear=clear, days=days)
+
+
+def sample_windows(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Return the windows that a time's fit learns from, spread over a cube."""
+    rows, cols = (spread_starts(size, _SAMPLE_PX, _SAMPLES) for size in shape)
+    return [(slice(y, y + _SAMPLE_PX), slice(x, x + _SAMPLE_PX)) for y in rows for x in cols]
