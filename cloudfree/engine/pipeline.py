@@ -32,6 +32,7 @@ from cloudfree.engine.jobs import ChunkJob, Submit
 from cloudfree.engine.prepare import (
     begin,
     check_room,
+    describe_grid,
     describe_request,
     make_facts,
     measure_pairs,
@@ -107,6 +108,9 @@ def run(
         request = replace(request, settings=replace(request.settings, grid=grid_settings))
     with clock.row("plan"):
         plan = make_plan(request, items, passed_over=passed_over(left_out))
+    if state is not None:
+        grid = describe_grid(plan)
+        ledger.refuse_other(storage.address, {**grid, **state}, grid)
     with _workers(plan) as (client, model):
         with clock.row("radiometry.measure_scene"):
             fetcher = Fetcher(plan.settings.cube, plan.signer)

@@ -20,6 +20,7 @@ from cloudfree.core.progress import Progress
 from cloudfree.core.timing import Stopwatch
 from cloudfree.core.types import Signer
 from cloudfree.geometry.aoi import read_aoi
+from cloudfree.geometry.crs import name_crs
 from cloudfree.pixels import mask_file
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Plan, Request
@@ -85,6 +86,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def describe_grid(plan: Plan) -> dict[str, Any]:
+    """Return what tells a grid from others over the same area: a resumed run must have the same."""
+    return {"crs": name_crs(plan.grid.crs), "shape": list(plan.grid.geobox.shape)}
 
 
 def settle(plan: Plan, state: dict[str, Any] | None, fetcher: Fetcher) -> Plan:
@@ -199,7 +205,7 @@ def begin(
         ),
         "left_out": left_out,
         "chunk_px": plan.grid.chunk_px,
-        "shape": list(plan.grid.geobox.shape),
+        **describe_grid(plan),
         "cuts": [len(plan.steps), *plan.grid.cuts],
         "chunks": len(chunk_pixels) * len(plan.steps),
         "pixels": sum(chunk_pixels) * len(plan.steps),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ import xarray as xr
 from rio_cogeo.cogeo import cog_validate
 
 from cloudfree.core.contract import Channels
+from cloudfree.core.errors import OutputError
+from cloudfree.storage.ledger import Ledger
+from cloudfree.storage.outputs import open_storage
 from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.gans import write_tiny_gans
 from tests.integration.products import (
@@ -157,6 +161,24 @@ def test_a_run_killed_with_9_resumes_to_the_same_pixels(
     assert outcome.chunks_done > outcome.chunks_resumed
     assert all((marks / name).stat().st_mtime_ns == at for name, at in before.items())
     assert_same_pixels(open_raw(product), open_raw(out))
+
+
+def test_a_run_that_was_begun_on_another_grid_is_not_gone_on_with(
+    product: Path, scenes: SyntheticScenes, tmp_path: Path
+) -> None:
+    shutil.copytree(product, tmp_path / "out")
+    book = Ledger(storage=open_storage(tmp_path / "out"))
+    state = book.read_state()
+    assert state is not None
+    assert state.pop("crs") == "EPSG:32632"
+    for kept, refused in (({"crs": "EPSG:32631"}, True), ({}, False)):  # earlier ones kept none
+        book.write_state(state | kept)
+        with (
+            pytest.raises(OutputError, match="its crs is EPSG:32631, asked is EPSG:32632")
+            if refused
+            else nullcontext()
+        ):
+            make(tmp_path / "out", aoi=scenes.aoi, date=scenes.date, stac=scenes.items)
 
 
 def test_the_product_opens_and_agrees_with_itself(product: Path, scenes: SyntheticScenes) -> None:
