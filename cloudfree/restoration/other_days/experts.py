@@ -23,9 +23,9 @@ from cloudfree.restoration.other_days.evidence import OBSERVATIONS, Evidence
 BLOCK_PX = 4096
 """Pixels go through an expert so many at a time, the last block padded: the order of sums of a
 matrix product depends on its shape."""
-_CLIP = 6.0
+_CLIP = 4.0
 """Standardised inputs of a hidden layer end here; its linear path takes them as they are."""
-_HIDDEN = 384
+_HIDDEN = 512
 _HIDDEN_SPREAD = 0.5
 _SEED = 0
 Layout = Literal["rank", "date"]

@@ -26,7 +26,7 @@ from cloudfree.restoration.other_days.harmonise import FEWEST_PIXELS, Harmonisat
 from cloudfree.restoration.other_days.one_thread import run_on_one_thread
 from cloudfree.restoration.other_days.referee import FEWEST_CELLS, deal_folds, weigh
 from cloudfree.restoration.other_days.references import References, Sample, sort_by_time
-from cloudfree.restoration.other_days.vetoes import Limits, admit, measure_limits
+from cloudfree.restoration.other_days.vetoes import Limits, admit, measure_limits, stands_out
 
 MOST_PIXELS = 32_768
 """So many seen pixels of a sample serve for learning, drawn where there are more."""
@@ -193,11 +193,13 @@ def _learn(
     Seen pixels serve twice: with all observations that they have, and with those alone that some
     made pixel has too (``practised``), which is what experts are judged on.
     """
-    served, judged_rows = (np.flatnonzero(used.any(axis=0)) for used in (own, practised))
+    truth = target.astype(np.float32)
+    teaches = ~stands_out(truth, numbers, own, fit.days, fit.limits)
+    served, judged_rows = (np.flatnonzero(u.any(axis=0) & teaches) for u in (own, practised))
     both = np.concatenate([served, judged_rows])
     used = np.concatenate([own[:, served], practised[:, judged_rows]], axis=1)
     evidence = gather(numbers[:, :, both], used, fit.days)
-    truth = target[:, both].astype(np.float32)
+    truth = truth[:, both]
     folds, count = deal_folds(cells[both])
     judged = slice(len(served), None)
     missed = (truth - evidence.line).T.astype(np.float64)
