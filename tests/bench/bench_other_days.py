@@ -4,10 +4,10 @@
 
 Target dates are those of which at least 55 % is clear. A shape is the mask of another date of the
 series, 12 to 70 % cloud, mirrored at random and laid over the target's clear pixels, whole blobs;
-a series with fewer than four such masks borrows those of Romania, Sweden and Finland. References are
-the other dates within 75 days. Figures are of the pixels under the shape: PSNR at a peak of 3558,
-cut there, mean over cases; the others likewise. A made picture goes through row 12's fit at the
-rims unless the row says otherwise. Romania, flanders-west and earthnet-snd-1 were tuned on, the
+a series with fewer than four such masks borrows those of Romania, Sweden and Finland. References
+are the other dates within 75 days. Figures are of the pixels under the shape: PSNR at a peak of
+3558, cut there, mean over cases; the others likewise. A made picture goes through row 12's fit at
+the rims unless the row says otherwise. Romania, flanders-west and earthnet-snd-1 were tuned on, the
 others judge. Prints Markdown.
 """
 
@@ -240,7 +240,9 @@ def regress_on_radar(case: Case) -> np.ndarray:
     """Return (band, y, x) of the built-in model without a network; rims are its own."""
     series = case.series
     nearest = np.argmin(np.abs(series.radar_days - series.days[case.time]))
-    radar = np.nan_to_num(series.radar[nearest, :1], nan=float(np.nanmean(series.radar[nearest, 0])))
+    radar = np.nan_to_num(
+        series.radar[nearest, :1], nan=float(np.nanmean(series.radar[nearest, 0]))
+    )
     radar = ((radar - radar.mean()) / radar.std())[None].astype(np.float32)
     seen = case.truth[:, case.seen]
     middle, spread = seen.mean(axis=1)[:, None, None], 4 * seen.std(axis=1)[:, None, None]
@@ -268,7 +270,10 @@ def train_network(case: Case, sample: Sample, steps: int = 600, seeds: int = 3) 
     x = torch.from_numpy(np.clip((inputs - middle) / scale, -6, 6).astype(np.float32))
     truth = sample.reflectance[:, learns].T.astype(np.float32)
     centre, spread_dn = truth.mean(axis=0), truth.std(axis=0)
-    rows, y = torch.from_numpy(np.flatnonzero(learns)), torch.from_numpy((truth - centre) / spread_dn)
+    rows, y = (
+        torch.from_numpy(np.flatnonzero(learns)),
+        torch.from_numpy((truth - centre) / spread_dn),
+    )
     total = np.zeros((len(inputs), truth.shape[1]), np.float32)
     for seed in range(seeds):
         torch.manual_seed(seed)
@@ -402,7 +407,9 @@ def score_lists(cases: list[Case]) -> dict[int, list[float]]:
             made = make_pixels(fit_scene(sample), sample.references)
             covered = (made.count > 0).reshape(case.seen.shape)
             fitted = fit_at_rims(case, made.reflectance, covered)
-            flat = np.broadcast_to(case.truth[:, case.seen].mean(axis=1)[:, None, None], fitted.shape)
+            flat = np.broadcast_to(
+                case.truth[:, case.seen].mean(axis=1)[:, None, None], fitted.shape
+            )
             bare = fit_at_rims(case, flat, np.ones_like(covered))
             whole = np.where(covered, fitted, bare)
             found[most].append(judge(case, whole, case.hidden)["psnr"])

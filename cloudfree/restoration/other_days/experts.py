@@ -50,12 +50,8 @@ DESIGNS: dict[str, Design] = {
     "ridge_nearest": Design(layout="rank", observations=1, hidden=0, penalty=1e-3),
     "ridge_rank": Design(layout="rank", observations=OBSERVATIONS, hidden=0, penalty=3e-3),
     "ridge_date": Design(layout="date", observations=OBSERVATIONS, hidden=0, penalty=3e-3),
-    "network_rank": Design(
-        layout="rank", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3
-    ),
-    "network_date": Design(
-        layout="date", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3
-    ),
+    "network_rank": Design(layout="rank", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3),
+    "network_date": Design(layout="date", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3),
 }
 EXPERTS = ("closest", "line", *DESIGNS)
 """In the order of a fit's weights."""
@@ -105,7 +101,7 @@ def learn(
     parts = [_normal_equations(start, features, missed / scale, folds == f) for f in range(count)]
     penalty = torch.full((len(parts[0][0]),), design.penalty, dtype=torch.float64)
     penalty[0] = 0
-    left, right = (sum(part[side] for part in parts) for side in (0, 1))
+    left, right = (torch.stack(sums).sum(dim=0) for sums in zip(*parts, strict=True))
     held_out = np.zeros(missed.shape, np.float32)
     for fold in range(count):
         rows = np.flatnonzero(folds == fold)

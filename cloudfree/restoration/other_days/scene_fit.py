@@ -31,6 +31,8 @@ from cloudfree.restoration.other_days.vetoes import Limits, admit, measure_limit
 MOST_PIXELS = 32_768
 """So many seen pixels of a sample serve for learning, drawn where there are more."""
 _SEED = 1
+_ARRAYS = ("days", "weights", "residual", "judged")
+"""Of a fit; its other fields hold arrays themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +58,9 @@ class SceneFit:
 
     def to_bytes(self) -> bytes:
         """Return the fit as a file's content; the same fit gives the same bytes."""
-        arrays = {"days": self.days, "weights": self.weights, "residual": self.residual}
-        arrays["judged"] = self.judged
-        parts = {"harmonisation": self.harmonisation, "limits": self.limits, **self.learnt}
+        arrays: dict[str, AnyArray] = {name: getattr(self, name) for name in _ARRAYS}
+        parts: dict[str, Harmonisation | Limits | Learnt] = {**self.learnt}
+        parts |= {"harmonisation": self.harmonisation, "limits": self.limits}
         for name, part in parts.items():
             for field in fields(part):
                 arrays[f"{name}.{field.name}"] = getattr(part, field.name)
@@ -74,13 +76,10 @@ class SceneFit:
                 arrays = dict(file)
             names = {name.split(".")[0] for name in arrays if "." in name}
             return cls(
-                days=arrays["days"],
                 harmonisation=Harmonisation(**_part(arrays, "harmonisation")),
                 limits=Limits(**_part(arrays, "limits")),
                 learnt={n: Learnt(**_part(arrays, n)) for n in DESIGNS if n in names},
-                weights=arrays["weights"],
-                residual=arrays["residual"],
-                judged=arrays["judged"],
+                **{name: arrays[name] for name in _ARRAYS},
             )
         except Exception as error:
             raise ValueError(f"{len(content)} bytes are no fit of a scene: {error}") from error
