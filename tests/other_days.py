@@ -11,6 +11,8 @@ from cloudfree.restoration.other_days import References, Sample
 HEIGHT, WIDTH, FIELD, BANDS = 80, 112, 8, 4
 DAYS = np.array([-35, -20, -15, -5, 5, 10, 25, 40])
 NOISE_DN = 15.0
+MOWN_DAY = -3
+"""Of a quarter of the fields: what lies between the days around the target misleads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +46,12 @@ def paint(days: np.ndarray, seed: int = 4) -> Place:
     bare = rng.uniform(700, 1500, fields)
     speed = rng.uniform(-12, 12, fields)
     peak = rng.uniform(-60, 60, fields)
+    mown = rng.random(fields) < 0.25
     roofs = rng.random((HEIGHT, WIDTH)) < 0.004
 
     def on(day: float) -> np.ndarray:
         green = 1 / (1 + np.exp(-(day - peak) / 25))
+        green = np.where(mown & (day > MOWN_DAY), 0.1 * green, green)
         visible = bare + speed * day * 0.3 - 300 * green
         picture = np.stack([visible, 0.9 * visible, 0.7 * visible, 1500 + 2000 * green])
         whole = np.kron(picture, np.ones((1, FIELD, FIELD)))

@@ -53,6 +53,8 @@ DESIGNS: dict[str, Design] = {
     "network_rank": Design(layout="rank", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3),
     "network_date": Design(layout="date", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3),
 }
+DOUBT = Design(layout="rank", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=1e-2)
+"""Of the expert on the error of the others."""
 EXPERTS = ("closest", "line", *DESIGNS)
 """In the order of a fit's weights."""
 

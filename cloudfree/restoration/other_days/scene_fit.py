@@ -7,7 +7,7 @@ that are asked for beside it, their number or order, nor on how many threads the
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from cloudfree.restoration.other_days.evidence import OBSERVATIONS, Evidence, ga
 from cloudfree.restoration.other_days.experts import (
     BLOCK_PX,
     DESIGNS,
+    DOUBT,
     EXPERTS,
     Learnt,
     estimate,
@@ -31,7 +32,7 @@ from cloudfree.restoration.other_days.vetoes import Limits, admit, measure_limit
 MOST_PIXELS = 32_768
 """So many seen pixels of a sample serve for learning, drawn where there are more."""
 _SEED = 1
-_ARRAYS = ("days", "weights", "residual", "judged")
+_ARRAYS = ("days", "weights", "judged")
 """Of a fit; its other fields hold arrays themselves."""
 
 
@@ -49,9 +50,8 @@ class SceneFit:
     """Expert -> what it learnt; empty where too little was seen: the line makes all pixels."""
     weights: Float32Array
     """(expert, band) of EXPERTS; none negative, each band's sum is 1."""
-    residual: Float32Array
-    """(1 + 2 x OBSERVATIONS,): mean absolute error in reflectance numbers of hidden seen pixels,
-    by the number of observations they were made of; NaN where nothing was judged."""
+    doubt: Learnt | None
+    """What tells a pixel's error, as its square root; None where nothing was judged."""
     judged: Float32Array
     """(expert + 1, band): root mean square errors on hidden seen pixels, of the experts and of
     their fusion; NaN where nothing was judged."""
@@ -60,6 +60,8 @@ class SceneFit:
         """Return the fit as a file's content; the same fit gives the same bytes."""
         arrays: dict[str, AnyArray] = {name: getattr(self, name) for name in _ARRAYS}
         parts: dict[str, Harmonisation | Limits | Learnt] = {**self.learnt}
+        if self.doubt is not None:
+            parts["doubt"] = self.doubt
         parts |= {"harmonisation": self.harmonisation, "limits": self.limits}
         for name, part in parts.items():
             for field in fields(part):
@@ -79,6 +81,7 @@ class SceneFit:
                 harmonisation=Harmonisation(**_part(arrays, "harmonisation")),
                 limits=Limits(**_part(arrays, "limits")),
                 learnt={n: Learnt(**_part(arrays, n)) for n in DESIGNS if n in names},
+                doubt=Learnt(**_part(arrays, "doubt")) if "doubt" in names else None,
                 **{name: arrays[name] for name in _ARRAYS},
             )
         except Exception as error:
@@ -103,10 +106,11 @@ class MadePixels:
     nearest_days: AnyArray
     """(n,) int16: its days from the target, negative before; 0 where there is none too."""
     disagreement: Float32Array
-    """(n,) reflectance numbers: weighted standard deviation of the experts, mean over bands."""
-    residual: Float32Array
-    """(n,) reflectance numbers: mean absolute error that the fit showed on hidden seen pixels with
-    as many observations; NaN where none could be judged."""
+    """(n,) reflectance numbers: how far the experts that learnt lie from their fusion, root mean
+    square over experts, mean over bands; of the others where none did."""
+    expected_error: Float32Array
+    """(n,) reflectance numbers: absolute error, mean over bands, that the fit showed on hidden seen
+    pixels like this one; NaN where none could be judged."""
 
 
 def fit_scene(sample: Sample) -> SceneFit:
@@ -146,7 +150,7 @@ def _fit(sample: Sample) -> SceneFit:
         limits=limits,
         learnt={},
         weights=_only("line", len(target)),
-        residual=np.full(1 + 2 * OBSERVATIONS, np.nan, np.float32),
+        doubt=None,
         judged=np.full((len(EXPERTS) + 1, len(target)), np.nan, np.float32),
     )
     cells = sample.cells[rows]
@@ -211,23 +215,28 @@ def _learn(
     shown = np.stack([error[judged] for error in errors])
     weights = weigh(shown, cells[both][judged])
     fused = (shown * weights[:, None]).sum(axis=0)
-    return SceneFit(
-        days=fit.days,
-        harmonisation=fit.harmonisation,
-        limits=fit.limits,
+    return replace(
+        fit,
         learnt=learnt,
         weights=weights,
-        residual=_mean_by(used[:, judged].sum(axis=0), np.abs(fused).mean(axis=1)),
+        doubt=_learn_doubt(lay_out(DOUBT, evidence)[judged], np.abs(fused).mean(axis=1)),
         judged=np.sqrt(np.mean(np.concatenate([shown, fused[None]]) ** 2, axis=1)),
     )
 
 
-def _mean_by(count: Int64Array, error: Float32Array) -> Float32Array:
-    """Return the mean error of pixels with as many observations, of all where there are few."""
-    bins = 1 + 2 * OBSERVATIONS
-    pixels = np.bincount(count, minlength=bins)
-    means = np.bincount(count, error, minlength=bins) / np.maximum(pixels, 1)
-    return np.where(pixels >= FEWEST_PIXELS, means, error.mean()).astype(np.float32)
+def _learn_doubt(features: Float32Array, error: Float32Array) -> Learnt:
+    """Return what tells the error (n,): its root is learnt, which large ones do not rule."""
+    root = np.sqrt(error.astype(np.float64))[:, None]
+    learnt, _ = learn(DOUBT, features, root, np.zeros(len(root), np.int64), 1)
+    told = np.mean(_tell_error(learnt, features), dtype=np.float64)
+    scale = np.sqrt(error.mean(dtype=np.float64) / max(told, 1e-6))
+    return replace(learnt, weights=(learnt.weights * scale).astype(np.float32))
+
+
+def _tell_error(doubt: Learnt, features: Float32Array) -> Float32Array:
+    """Return (n,) expected absolute errors."""
+    told: Float32Array = np.maximum(estimate(doubt, features)[:, 0], 0) ** 2
+    return told
 
 
 def _make(fit: SceneFit, references: References, order: Int64Array) -> MadePixels:
@@ -238,7 +247,7 @@ def _make(fit: SceneFit, references: References, order: Int64Array) -> MadePixel
         nearest=np.full(pixels, -1, np.int16),
         nearest_days=np.zeros(pixels, np.int16),
         disagreement=np.zeros(pixels, np.float32),
-        residual=np.full(pixels, np.nan, np.float32),
+        expected_error=np.full(pixels, np.nan, np.float32),
     )
     if len(order) == 0:
         return made
@@ -252,31 +261,33 @@ def _make(fit: SceneFit, references: References, order: Int64Array) -> MadePixel
         made.count[part] = used.sum(axis=0)
         made.nearest[part] = np.where(there, order[evidence.nearest], -1)
         made.nearest_days[part] = np.where(there, fit.days[evidence.nearest], 0)
-        made.residual[part] = np.where(there, fit.residual[made.count[part]], np.nan)
+        if fit.doubt is not None:
+            error = _tell_error(fit.doubt, lay_out(DOUBT, evidence))
+            made.expected_error[part] = np.where(there, error, np.nan)
         fused, disagreement = _fuse(fit, evidence)
         made.reflectance[:, part] = np.where(there, fused, 0)
         made.disagreement[part] = np.where(there, disagreement, 0)
     return made
 
 
-def ask_experts(fit: SceneFit, evidence: Evidence) -> dict[str, Float32Array]:
-    """Return expert -> (band, n), of those that learnt something and have a weight."""
+def _ask_experts(fit: SceneFit, evidence: Evidence) -> dict[str, Float32Array]:
+    """Return expert -> (band, n)."""
     answers = {"closest": evidence.closest, "line": evidence.line}
     for name, learnt in fit.learnt.items():
-        if fit.weights[EXPERTS.index(name)].any():
-            features = lay_out(DESIGNS[name], evidence)
-            answers[name] = evidence.line + estimate(learnt, features).T
+        features = lay_out(DESIGNS[name], evidence)
+        answers[name] = evidence.line + estimate(learnt, features).T
     return answers
 
 
 def _fuse(fit: SceneFit, evidence: Evidence) -> tuple[Float32Array, Float32Array]:
     """Return (band, n) the experts' weighted mean and (n,) how far they lie from it."""
     fused = np.zeros_like(evidence.line)
-    spread = np.zeros_like(evidence.line)
-    answers = ask_experts(fit, evidence)
+    answers = _ask_experts(fit, evidence)
     for name, answer in answers.items():
         fused += fit.weights[EXPERTS.index(name)][:, None] * answer
-    for name, answer in answers.items():
-        spread += fit.weights[EXPERTS.index(name)][:, None] * (answer - fused) ** 2
-    disagreement: Float32Array = np.sqrt(spread).mean(axis=0)
+    spread = np.zeros_like(fused)
+    asked = fit.learnt or answers
+    for name in asked:
+        spread += (answers[name] - fused) ** 2
+    disagreement: Float32Array = np.sqrt(spread / np.float32(len(asked))).mean(axis=0)
     return fused, disagreement
