@@ -8,7 +8,7 @@ import numpy as np
 
 from cloudfree.restoration.other_days import References, Sample
 
-HEIGHT, WIDTH, FIELD, BANDS = 80, 112, 8, 4
+HEIGHT, WIDTH, FIELD, BANDS = 64, 80, 8, 4
 DAYS = np.array([-35, -20, -15, -5, 5, 10, 25, 40])
 NOISE_DN = 15.0
 MOWN_DAY = -3
@@ -47,7 +47,7 @@ def paint(days: np.ndarray, seed: int = 4) -> Place:
     speed = rng.uniform(-12, 12, fields)
     peak = rng.uniform(-60, 60, fields)
     mown = rng.random(fields) < 0.25
-    roofs = rng.random((HEIGHT, WIDTH)) < 0.004
+    roofs = rng.random((HEIGHT, WIDTH)) < 0.006
 
     def on(day: float) -> np.ndarray:
         green = 1 / (1 + np.exp(-(day - peak) / 25))
@@ -60,7 +60,7 @@ def paint(days: np.ndarray, seed: int = 4) -> Place:
 
     target = on(0)
     hole = np.zeros((HEIGHT, WIDTH), bool)
-    hole[20:60, 30:80] = True
+    hole[16:48, 24:64] = True
     rows, columns = np.indices((HEIGHT, WIDTH)) // 16
     seen = np.where(hole.ravel(), 9000, np.rint(target)).astype(np.uint16)
     return Place(

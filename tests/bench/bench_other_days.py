@@ -17,7 +17,7 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from cloudfree.core.types import Masks
 from cloudfree.restoration.baseline import Baseline
 from cloudfree.restoration.other_days import References, Sample, fit_scene, make_pixels
 from cloudfree.restoration.other_days.experts import EXPERTS
-from cloudfree.restoration.other_days.scene_fit import SceneFit
+from cloudfree.restoration.other_days.scene_fit import ask_experts
 from cloudfree.restoration.rims import fit_rims
 
 KINDS = {
@@ -229,13 +229,6 @@ def fit_at_rims(case: Case, candidate: np.ndarray, covered: np.ndarray) -> np.nd
     return fitted.reflectance
 
 
-def of_one_expert(fit: SceneFit, expert: str) -> SceneFit:
-    """Return a fit whose pixels one expert makes alone."""
-    weights = np.zeros_like(fit.weights)
-    weights[EXPERTS.index(expert)] = 1
-    return replace(fit, weights=weights)
-
-
 def regress_on_radar(case: Case) -> np.ndarray:
     """Return (band, y, x) of the built-in model without a network; rims are its own."""
     series = case.series
@@ -313,10 +306,8 @@ def restore(case: Case, *, trained: bool) -> tuple[dict[str, np.ndarray], np.nda
     rows["closest clear, no rim fit"] = raw.reshape(shape)
     rows["closest clear"] = fit_at_rims(case, raw, covered)
     titles = {"closest": "closest, harmonised", "line": "line in time"}
-    for expert in EXPERTS:
-        if expert in titles or expert in fit.learnt:
-            alone = make_pixels(of_one_expert(fit, expert), refs).reflectance
-            rows[titles.get(expert, expert)] = fit_at_rims(case, alone, covered)
+    for expert, alone in ask_experts(fit, refs).items():
+        rows[titles.get(expert, expert)] = fit_at_rims(case, alone, covered)
     if trained:
         rows["trained network (DESIGN)"] = fit_at_rims(case, train_network(case, sample), covered)
     rows["fusion, no rim fit"] = np.maximum(made.reflectance, 1).reshape(shape)

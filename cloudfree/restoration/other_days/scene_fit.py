@@ -7,6 +7,7 @@ that are asked for beside it, their number or order, nor on how many threads the
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -124,13 +125,41 @@ def make_pixels(fit: SceneFit, references: References) -> MadePixels:
     Memory beyond the arguments and the answer is that of BLOCK_PX pixels. ValueError where the
     references' days are not those of the fit.
     """
+    order = _order(fit, references)
+    return run_on_one_thread(lambda: _make(fit, references, order))
+
+
+def ask_experts(fit: SceneFit, references: References) -> dict[str, Float32Array]:
+    """Return expert -> what it alone would make, (band, n), as ``make_pixels`` the fusion.
+
+    ``closest`` and ``line`` are always there, the others where they learnt something.
+    """
+    order = _order(fit, references)
+    shape = references.reflectance.shape[1:]
+    answers = {
+        name: np.zeros(shape, np.float32)
+        for name in EXPERTS
+        if name in fit.learnt or name not in DESIGNS
+    }
+
+    def ask() -> None:
+        for part, evidence in _walk_blocks(fit, references, order):
+            for name, answer in _ask(fit, evidence).items():
+                answers[name][:, part] = np.where(evidence.has_any, answer, 0)
+
+    run_on_one_thread(ask)
+    return answers
+
+
+def _order(fit: SceneFit, references: References) -> Int64Array:
+    """Return the references' order in time; ValueError where the fit is to others."""
     order, _ = sort_by_time(references.take_pixels(slice(0)))
     if not np.array_equal(references.days[order], fit.days):
         raise ValueError(
             f"references on days {references.days[order].tolist()} from the target were asked "
             f"of a fit to days {fit.days.tolist()}; fit the scene to these references"
         )
-    return run_on_one_thread(lambda: _make(fit, references, order))
+    return order
 
 
 def _fit(sample: Sample) -> SceneFit:
@@ -154,15 +183,14 @@ def _fit(sample: Sample) -> SceneFit:
         judged=np.full((len(EXPERTS) + 1, len(target)), np.nan, np.float32),
     )
     cells = sample.cells[rows]
-    if len(rows) < FEWEST_PIXELS or len(np.unique(cells)) < FEWEST_CELLS:
-        return fit
     own = _admit(fit, seen, numbers)
     if len(made) == 0:
         return _learn(fit, target, numbers, own, own, cells)
     partners = rng.choice(made, len(rows))
     asked = references.take_pixels(partners)
     theirs = _admit(fit, asked, harmonisation.apply(asked.reflectance))
-    return _learn(fit, target, numbers, own, own & theirs, cells)
+    shared = own & theirs
+    return _learn(fit, target, numbers, own, np.where(shared.any(axis=0), shared, own), cells)
 
 
 def _only(expert: str, bands: int) -> Float32Array:
@@ -194,17 +222,20 @@ def _learn(
     """Return the fit with experts and their weights.
 
     Seen pixels serve twice: with all observations that they have, and with those alone that some
-    made pixel has too (``practised``), which is what experts are judged on.
+    made pixel has too (``practised``), which is what experts are judged on. With too few seen
+    pixels the fit comes back as it is.
     """
     truth = target.astype(np.float32)
     teaches = ~stands_out(truth, numbers, own, fit.days, fit.limits)
-    served, judged_rows = (np.flatnonzero(u.any(axis=0) & teaches) for u in (own, practised))
-    both = np.concatenate([served, judged_rows])
-    used = np.concatenate([own[:, served], practised[:, judged_rows]], axis=1)
+    rows = np.flatnonzero(own.any(axis=0) & teaches)
+    if len(rows) < FEWEST_PIXELS or len(np.unique(cells[rows])) < FEWEST_CELLS:
+        return fit
+    both = np.tile(rows, 2)
+    used = np.concatenate([own[:, rows], practised[:, rows]], axis=1)
     evidence = gather(numbers[:, :, both], used, fit.days)
     truth = truth[:, both]
     folds, count = deal_folds(cells[both])
-    judged = slice(len(served), None)
+    judged = slice(len(rows), None)
     missed = (truth - evidence.line).T.astype(np.float64)
     errors = [evidence.closest.T - truth.T, evidence.line.T - truth.T]
     learnt = {}
@@ -249,16 +280,9 @@ def _make(fit: SceneFit, references: References, order: Int64Array) -> MadePixel
         disagreement=np.zeros(pixels, np.float32),
         expected_error=np.full(pixels, np.nan, np.float32),
     )
-    if len(order) == 0:
-        return made
-    for start in range(0, pixels, BLOCK_PX):
-        part = slice(start, start + BLOCK_PX)
-        block = references.take_pixels(part).take_references(order)
-        numbers = fit.harmonisation.apply(block.reflectance)
-        used = _admit(fit, block, numbers)
-        evidence = gather(numbers, used, fit.days)
+    for part, evidence in _walk_blocks(fit, references, order):
         there = evidence.has_any
-        made.count[part] = used.sum(axis=0)
+        made.count[part] = evidence.used.sum(axis=0)
         made.nearest[part] = np.where(there, order[evidence.nearest], -1)
         made.nearest_days[part] = np.where(there, fit.days[evidence.nearest], 0)
         if fit.doubt is not None:
@@ -270,7 +294,18 @@ def _make(fit: SceneFit, references: References, order: Int64Array) -> MadePixel
     return made
 
 
-def _ask_experts(fit: SceneFit, evidence: Evidence) -> dict[str, Float32Array]:
+def _walk_blocks(
+    fit: SceneFit, references: References, order: Int64Array
+) -> Iterator[tuple[slice, Evidence]]:
+    """Yield the evidence of the pixels, a block at a time; nothing without references."""
+    for start in range(0, references.pixels if len(order) else 0, BLOCK_PX):
+        part = slice(start, start + BLOCK_PX)
+        block = references.take_pixels(part).take_references(order)
+        numbers = fit.harmonisation.apply(block.reflectance)
+        yield part, gather(numbers, _admit(fit, block, numbers), fit.days)
+
+
+def _ask(fit: SceneFit, evidence: Evidence) -> dict[str, Float32Array]:
     """Return expert -> (band, n)."""
     answers = {"closest": evidence.closest, "line": evidence.line}
     for name, learnt in fit.learnt.items():
@@ -282,7 +317,7 @@ def _ask_experts(fit: SceneFit, evidence: Evidence) -> dict[str, Float32Array]:
 def _fuse(fit: SceneFit, evidence: Evidence) -> tuple[Float32Array, Float32Array]:
     """Return (band, n) the experts' weighted mean and (n,) how far they lie from it."""
     fused = np.zeros_like(evidence.line)
-    answers = _ask_experts(fit, evidence)
+    answers = _ask(fit, evidence)
     for name, answer in answers.items():
         fused += fit.weights[EXPERTS.index(name)][:, None] * answer
     spread = np.zeros_like(fused)
