@@ -23,9 +23,9 @@ from cloudfree.restoration.other_days.evidence import OBSERVATIONS, Evidence
 BLOCK_PX = 4096
 """Pixels go through an expert so many at a time, the last block padded: the order of sums of a
 matrix product depends on its shape."""
-_CLIP = 6.0
+_CLIP = 4.0
 """Standardised inputs of a hidden layer end here; its linear path takes them as they are."""
-_HIDDEN = 384
+_HIDDEN = 512
 _HIDDEN_SPREAD = 0.5
 _SEED = 0
 Layout = Literal["rank", "date"]
@@ -53,6 +53,8 @@ DESIGNS: dict[str, Design] = {
     "network_rank": Design(layout="rank", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3),
     "network_date": Design(layout="date", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3),
 }
+DOUBT = Design(layout="rank", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=1e-2)
+"""Of the expert on the error of the others."""
 EXPERTS = ("closest", "line", *DESIGNS)
 """In the order of a fit's weights."""
 
@@ -101,7 +103,7 @@ def learn(
     parts = [_normal_equations(start, features, missed / scale, folds == f) for f in range(count)]
     penalty = torch.full((len(parts[0][0]),), design.penalty, dtype=torch.float64)
     penalty[0] = 0
-    left, right = (sum(part[side] for part in parts) for side in (0, 1))
+    left, right = (torch.stack(sums).sum(dim=0) for sums in zip(*parts, strict=True))
     held_out = np.zeros(missed.shape, np.float32)
     for fold in range(count):
         rows = np.flatnonzero(folds == fold)

@@ -17,6 +17,11 @@ FEWEST_PIXELS = 200
 _ROUNDS = 10
 _HUBER = 1.345
 """Residuals beyond this many standard deviations count less (Huber 1981: 95 % efficiency)."""
+_TO_SIGMA = 1.4826
+"""From a median absolute deviation to a normal distribution's standard deviation."""
+_FAR = 6.0
+"""A reference's number this many standard deviations from its middle says nothing of the gain:
+cloud that was missed is mostly there, and a straight line has no defence against it."""
 _NOISE_DN = 1.0
 """Least scale of residuals: that of rounding."""
 
@@ -73,7 +78,10 @@ def harmonise(
 def _regress(x: Float64Array, y: Float64Array) -> Float64Array:
     """Return the weights of x (column, n), then the constant, of Huber's robust regression."""
     design = np.concatenate([x, np.ones((1, x.shape[1]))])
-    trust = np.ones(x.shape[1])
+    from_middle = np.abs(x - np.median(x, axis=1, keepdims=True))
+    scales = np.maximum(_TO_SIGMA * np.median(from_middle, axis=1, keepdims=True), _NOISE_DN)
+    near = (from_middle <= _FAR * scales).all(axis=0)
+    trust = near.astype(np.float64)
     weights = np.zeros(len(design))
     tiny = 1e-9 * np.eye(len(design)) * np.mean(design**2)
     for _ in range(_ROUNDS):
@@ -81,6 +89,6 @@ def _regress(x: Float64Array, y: Float64Array) -> Float64Array:
         normal = np.sum(trusted[:, None] * design[None], axis=2)
         weights = np.linalg.solve(normal / len(y) + tiny, np.sum(trusted * y, axis=1) / len(y))
         missed = np.abs(y - np.sum(weights[:, None] * design, axis=0))
-        scale = max(1.4826 * float(np.median(missed)), _NOISE_DN)
-        trust = 1 / np.maximum(missed / (_HUBER * scale), 1)
+        scale = max(_TO_SIGMA * float(np.median(missed)), _NOISE_DN)
+        trust = near / np.maximum(missed / (_HUBER * scale), 1)
     return weights

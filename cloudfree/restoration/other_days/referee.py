@@ -1,11 +1,11 @@
-"""The referee: experts weighted by the error that they showed on hidden seen pixels of the scene."""
+"""The referee: experts weighted by the error that they showed on hidden seen pixels."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import nnls
 
-from cloudfree.core.types import AnyArray, Float32Array, Float64Array, Int64Array
+from cloudfree.core.types import Float32Array, Float64Array, Int64Array
 
 FOLDS = 8
 """Each fit that is judged has seven eighths of what is seen: it is nearly as good as the one that
@@ -30,7 +30,7 @@ def weigh(errors: Float32Array, cells: Int64Array) -> Float32Array:
     ``errors`` are (expert, n, band), ``cells`` (n,). What is common to a cell is taken off first:
     the fit at the rims of clouds mends it.
     """
-    names, index = np.unique(cells, return_inverse=True)
+    _, index = np.unique(cells, return_inverse=True)
     sizes = np.bincount(index)
     experts, _, bands = errors.shape
     weights = np.zeros((experts, bands), np.float32)
@@ -43,7 +43,7 @@ def weigh(errors: Float32Array, cells: Int64Array) -> Float32Array:
     return weights
 
 
-def _least_squares(errors: Float64Array) -> AnyArray:
+def _least_squares(errors: Float64Array) -> Float64Array:
     """Return (expert,) the weights of errors (expert, n) whose weighted sum is least."""
     product = np.array([[np.mean(one * other) for other in errors] for one in errors])
     scale = max(float(np.diag(product).min()), 1e-6)
@@ -51,4 +51,5 @@ def _least_squares(errors: Float64Array) -> AnyArray:
     root = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
     rows = np.concatenate([root, np.full((1, len(errors)), _SUM_WEIGHT)])
     found, _ = nnls(rows, np.append(np.zeros(len(root)), _SUM_WEIGHT))
-    return found / found.sum()
+    weights: Float64Array = found / found.sum()
+    return weights

@@ -40,7 +40,7 @@ class References:
     @property
     def pixels(self) -> int:
         """How many pixels there are."""
-        return self.clear.shape[1]
+        return int(self.clear.shape[1])
 
     def take_pixels(self, where: slice | AnyArray) -> References:
         """Return the same references for some of the pixels."""

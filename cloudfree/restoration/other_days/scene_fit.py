@@ -7,7 +7,8 @@ that are asked for beside it, their number or order, nor on how many threads the
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from cloudfree.restoration.other_days.evidence import OBSERVATIONS, Evidence, ga
 from cloudfree.restoration.other_days.experts import (
     BLOCK_PX,
     DESIGNS,
+    DOUBT,
     EXPERTS,
     Learnt,
     estimate,
@@ -26,11 +28,13 @@ from cloudfree.restoration.other_days.harmonise import FEWEST_PIXELS, Harmonisat
 from cloudfree.restoration.other_days.one_thread import run_on_one_thread
 from cloudfree.restoration.other_days.referee import FEWEST_CELLS, deal_folds, weigh
 from cloudfree.restoration.other_days.references import References, Sample, sort_by_time
-from cloudfree.restoration.other_days.vetoes import Limits, admit, measure_limits
+from cloudfree.restoration.other_days.vetoes import Limits, admit, measure_limits, stands_out
 
 MOST_PIXELS = 32_768
 """So many seen pixels of a sample serve for learning, drawn where there are more."""
 _SEED = 1
+_ARRAYS = ("days", "weights", "judged")
+"""Of a fit; its other fields hold arrays themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +51,19 @@ class SceneFit:
     """Expert -> what it learnt; empty where too little was seen: the line makes all pixels."""
     weights: Float32Array
     """(expert, band) of EXPERTS; none negative, each band's sum is 1."""
-    residual: Float32Array
-    """(1 + 2 x OBSERVATIONS,): mean absolute error in reflectance numbers of hidden seen pixels,
-    by the number of observations they were made of; NaN where nothing was judged."""
+    doubt: Learnt | None
+    """What tells a pixel's error, as its square root; None where nothing was judged."""
     judged: Float32Array
     """(expert + 1, band): root mean square errors on hidden seen pixels, of the experts and of
     their fusion; NaN where nothing was judged."""
 
     def to_bytes(self) -> bytes:
         """Return the fit as a file's content; the same fit gives the same bytes."""
-        arrays = {"days": self.days, "weights": self.weights, "residual": self.residual}
-        arrays["judged"] = self.judged
-        parts = {"harmonisation": self.harmonisation, "limits": self.limits, **self.learnt}
+        arrays: dict[str, AnyArray] = {name: getattr(self, name) for name in _ARRAYS}
+        parts: dict[str, Harmonisation | Limits | Learnt] = {**self.learnt}
+        if self.doubt is not None:
+            parts["doubt"] = self.doubt
+        parts |= {"harmonisation": self.harmonisation, "limits": self.limits}
         for name, part in parts.items():
             for field in fields(part):
                 arrays[f"{name}.{field.name}"] = getattr(part, field.name)
@@ -74,13 +79,11 @@ class SceneFit:
                 arrays = dict(file)
             names = {name.split(".")[0] for name in arrays if "." in name}
             return cls(
-                days=arrays["days"],
                 harmonisation=Harmonisation(**_part(arrays, "harmonisation")),
                 limits=Limits(**_part(arrays, "limits")),
                 learnt={n: Learnt(**_part(arrays, n)) for n in DESIGNS if n in names},
-                weights=arrays["weights"],
-                residual=arrays["residual"],
-                judged=arrays["judged"],
+                doubt=Learnt(**_part(arrays, "doubt")) if "doubt" in names else None,
+                **{name: arrays[name] for name in _ARRAYS},
             )
         except Exception as error:
             raise ValueError(f"{len(content)} bytes are no fit of a scene: {error}") from error
@@ -104,10 +107,11 @@ class MadePixels:
     nearest_days: AnyArray
     """(n,) int16: its days from the target, negative before; 0 where there is none too."""
     disagreement: Float32Array
-    """(n,) reflectance numbers: weighted standard deviation of the experts, mean over bands."""
-    residual: Float32Array
-    """(n,) reflectance numbers: mean absolute error that the fit showed on hidden seen pixels with
-    as many observations; NaN where none could be judged."""
+    """(n,) reflectance numbers: how far the experts that learnt lie from their fusion, root mean
+    square over experts, mean over bands; of the others where none did."""
+    expected_error: Float32Array
+    """(n,) reflectance numbers: absolute error, mean over bands, that the fit showed on hidden seen
+    pixels like this one; NaN where none could be judged."""
 
 
 def fit_scene(sample: Sample) -> SceneFit:
@@ -121,13 +125,41 @@ def make_pixels(fit: SceneFit, references: References) -> MadePixels:
     Memory beyond the arguments and the answer is that of BLOCK_PX pixels. ValueError where the
     references' days are not those of the fit.
     """
+    order = _order(fit, references)
+    return run_on_one_thread(lambda: _make(fit, references, order))
+
+
+def ask_experts(fit: SceneFit, references: References) -> dict[str, Float32Array]:
+    """Return expert -> what it alone would make, (band, n), as ``make_pixels`` the fusion.
+
+    ``closest`` and ``line`` are always there, the others where they learnt something.
+    """
+    order = _order(fit, references)
+    shape = references.reflectance.shape[1:]
+    answers = {
+        name: np.zeros(shape, np.float32)
+        for name in EXPERTS
+        if name in fit.learnt or name not in DESIGNS
+    }
+
+    def ask() -> None:
+        for part, evidence in _walk_blocks(fit, references, order):
+            for name, answer in _ask(fit, evidence).items():
+                answers[name][:, part] = np.where(evidence.has_any, answer, 0)
+
+    run_on_one_thread(ask)
+    return answers
+
+
+def _order(fit: SceneFit, references: References) -> Int64Array:
+    """Return the references' order in time; ValueError where the fit is to others."""
     order, _ = sort_by_time(references.take_pixels(slice(0)))
     if not np.array_equal(references.days[order], fit.days):
         raise ValueError(
             f"references on days {references.days[order].tolist()} from the target were asked "
             f"of a fit to days {fit.days.tolist()}; fit the scene to these references"
         )
-    return run_on_one_thread(lambda: _make(fit, references, order))
+    return order
 
 
 def _fit(sample: Sample) -> SceneFit:
@@ -147,19 +179,18 @@ def _fit(sample: Sample) -> SceneFit:
         limits=limits,
         learnt={},
         weights=_only("line", len(target)),
-        residual=np.full(1 + 2 * OBSERVATIONS, np.nan, np.float32),
+        doubt=None,
         judged=np.full((len(EXPERTS) + 1, len(target)), np.nan, np.float32),
     )
     cells = sample.cells[rows]
-    if len(rows) < FEWEST_PIXELS or len(np.unique(cells)) < FEWEST_CELLS:
-        return fit
     own = _admit(fit, seen, numbers)
     if len(made) == 0:
         return _learn(fit, target, numbers, own, own, cells)
     partners = rng.choice(made, len(rows))
     asked = references.take_pixels(partners)
     theirs = _admit(fit, asked, harmonisation.apply(asked.reflectance))
-    return _learn(fit, target, numbers, own, own & theirs, cells)
+    shared = own & theirs
+    return _learn(fit, target, numbers, own, np.where(shared.any(axis=0), shared, own), cells)
 
 
 def _only(expert: str, bands: int) -> Float32Array:
@@ -191,15 +222,20 @@ def _learn(
     """Return the fit with experts and their weights.
 
     Seen pixels serve twice: with all observations that they have, and with those alone that some
-    made pixel has too (``practised``), which is what experts are judged on.
+    made pixel has too (``practised``), which is what experts are judged on. With too few seen
+    pixels the fit comes back as it is.
     """
-    served, judged_rows = (np.flatnonzero(used.any(axis=0)) for used in (own, practised))
-    both = np.concatenate([served, judged_rows])
-    used = np.concatenate([own[:, served], practised[:, judged_rows]], axis=1)
+    truth = target.astype(np.float32)
+    teaches = ~stands_out(truth, numbers, own, fit.days, fit.limits)
+    rows = np.flatnonzero(own.any(axis=0) & teaches)
+    if len(rows) < FEWEST_PIXELS or len(np.unique(cells[rows])) < FEWEST_CELLS:
+        return fit
+    both = np.tile(rows, 2)
+    used = np.concatenate([own[:, rows], practised[:, rows]], axis=1)
     evidence = gather(numbers[:, :, both], used, fit.days)
-    truth = target[:, both].astype(np.float32)
+    truth = truth[:, both]
     folds, count = deal_folds(cells[both])
-    judged = slice(len(served), None)
+    judged = slice(len(rows), None)
     missed = (truth - evidence.line).T.astype(np.float64)
     errors = [evidence.closest.T - truth.T, evidence.line.T - truth.T]
     learnt = {}
@@ -210,23 +246,28 @@ def _learn(
     shown = np.stack([error[judged] for error in errors])
     weights = weigh(shown, cells[both][judged])
     fused = (shown * weights[:, None]).sum(axis=0)
-    return SceneFit(
-        days=fit.days,
-        harmonisation=fit.harmonisation,
-        limits=fit.limits,
+    return replace(
+        fit,
         learnt=learnt,
         weights=weights,
-        residual=_mean_by(used[:, judged].sum(axis=0), np.abs(fused).mean(axis=1)),
+        doubt=_learn_doubt(lay_out(DOUBT, evidence)[judged], np.abs(fused).mean(axis=1)),
         judged=np.sqrt(np.mean(np.concatenate([shown, fused[None]]) ** 2, axis=1)),
     )
 
 
-def _mean_by(count: Int64Array, error: Float32Array) -> Float32Array:
-    """Return the mean error of pixels with as many observations, of all where there are few."""
-    bins = 1 + 2 * OBSERVATIONS
-    pixels = np.bincount(count, minlength=bins)
-    means = np.bincount(count, error, minlength=bins) / np.maximum(pixels, 1)
-    return np.where(pixels >= FEWEST_PIXELS, means, error.mean()).astype(np.float32)
+def _learn_doubt(features: Float32Array, error: Float32Array) -> Learnt:
+    """Return what tells the error (n,): its root is learnt, which large ones do not rule."""
+    root = np.sqrt(error.astype(np.float64))[:, None]
+    learnt, _ = learn(DOUBT, features, root, np.zeros(len(root), np.int64), 1)
+    told = np.mean(_tell_error(learnt, features), dtype=np.float64)
+    scale = np.sqrt(error.mean(dtype=np.float64) / max(told, 1e-6))
+    return replace(learnt, weights=(learnt.weights * scale).astype(np.float32))
+
+
+def _tell_error(doubt: Learnt, features: Float32Array) -> Float32Array:
+    """Return (n,) expected absolute errors."""
+    told: Float32Array = np.maximum(estimate(doubt, features)[:, 0], 0) ** 2
+    return told
 
 
 def _make(fit: SceneFit, references: References, order: Int64Array) -> MadePixels:
@@ -237,45 +278,51 @@ def _make(fit: SceneFit, references: References, order: Int64Array) -> MadePixel
         nearest=np.full(pixels, -1, np.int16),
         nearest_days=np.zeros(pixels, np.int16),
         disagreement=np.zeros(pixels, np.float32),
-        residual=np.full(pixels, np.nan, np.float32),
+        expected_error=np.full(pixels, np.nan, np.float32),
     )
-    if len(order) == 0:
-        return made
-    for start in range(0, pixels, BLOCK_PX):
-        part = slice(start, start + BLOCK_PX)
-        block = references.take_pixels(part).take_references(order)
-        numbers = fit.harmonisation.apply(block.reflectance)
-        used = _admit(fit, block, numbers)
-        evidence = gather(numbers, used, fit.days)
+    for part, evidence in _walk_blocks(fit, references, order):
         there = evidence.has_any
-        made.count[part] = used.sum(axis=0)
+        made.count[part] = evidence.used.sum(axis=0)
         made.nearest[part] = np.where(there, order[evidence.nearest], -1)
         made.nearest_days[part] = np.where(there, fit.days[evidence.nearest], 0)
-        made.residual[part] = np.where(there, fit.residual[made.count[part]], np.nan)
+        if fit.doubt is not None:
+            error = _tell_error(fit.doubt, lay_out(DOUBT, evidence))
+            made.expected_error[part] = np.where(there, error, np.nan)
         fused, disagreement = _fuse(fit, evidence)
         made.reflectance[:, part] = np.where(there, fused, 0)
         made.disagreement[part] = np.where(there, disagreement, 0)
     return made
 
 
-def ask_experts(fit: SceneFit, evidence: Evidence) -> dict[str, Float32Array]:
-    """Return expert -> (band, n), of those that learnt something and have a weight."""
+def _walk_blocks(
+    fit: SceneFit, references: References, order: Int64Array
+) -> Iterator[tuple[slice, Evidence]]:
+    """Yield the evidence of the pixels, a block at a time; nothing without references."""
+    for start in range(0, references.pixels if len(order) else 0, BLOCK_PX):
+        part = slice(start, start + BLOCK_PX)
+        block = references.take_pixels(part).take_references(order)
+        numbers = fit.harmonisation.apply(block.reflectance)
+        yield part, gather(numbers, _admit(fit, block, numbers), fit.days)
+
+
+def _ask(fit: SceneFit, evidence: Evidence) -> dict[str, Float32Array]:
+    """Return expert -> (band, n)."""
     answers = {"closest": evidence.closest, "line": evidence.line}
     for name, learnt in fit.learnt.items():
-        if fit.weights[EXPERTS.index(name)].any():
-            features = lay_out(DESIGNS[name], evidence)
-            answers[name] = evidence.line + estimate(learnt, features).T
+        features = lay_out(DESIGNS[name], evidence)
+        answers[name] = evidence.line + estimate(learnt, features).T
     return answers
 
 
 def _fuse(fit: SceneFit, evidence: Evidence) -> tuple[Float32Array, Float32Array]:
     """Return (band, n) the experts' weighted mean and (n,) how far they lie from it."""
     fused = np.zeros_like(evidence.line)
-    spread = np.zeros_like(evidence.line)
-    answers = ask_experts(fit, evidence)
+    answers = _ask(fit, evidence)
     for name, answer in answers.items():
         fused += fit.weights[EXPERTS.index(name)][:, None] * answer
-    for name, answer in answers.items():
-        spread += fit.weights[EXPERTS.index(name)][:, None] * (answer - fused) ** 2
-    disagreement: Float32Array = np.sqrt(spread).mean(axis=0)
+    spread = np.zeros_like(fused)
+    asked = fit.learnt or answers
+    for name in asked:
+        spread += (answers[name] - fused) ** 2
+    disagreement: Float32Array = np.sqrt(spread / np.float32(len(asked))).mean(axis=0)
     return fused, disagreement
