@@ -180,7 +180,7 @@ def test_radar_and_mask_belong_to_the_picture_nearest_in_time(scene: Arrays) -> 
 def test_a_picture_that_shows_nothing_is_left_as_it_is(scene: Arrays, chunk_px: int) -> None:
     optical, radar, mask = scene
     cube = restore_cube(optical, radar, mask | True, model="baseline", chunk_px=chunk_px)
-    with pytest.warns(UserWarning, match="0 seen pixels in 6 windows .* nothing is made of it"):
+    with pytest.warns(UserWarning, match="0 seen pixels in 6 windows .* radar makes nothing of it"):
         cube = cube.load()
     assert np.unique(cube.source).tolist() == [3]
     assert cube.reflectance.isnull().all()
