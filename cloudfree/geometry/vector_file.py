@@ -174,7 +174,11 @@ def _read_zip(path: Path, name: str, layer: str) -> Drawn:
             stem = found[0].removesuffix(PurePosixPath(found[0]).suffix)
             archive.extractall(folder, [one for one in held if one.startswith(stem)])
             return _read(Path(folder, found[0]), f"{name}/{found[0]}", layer)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:  # the last two: a password, an unknown compression
         raise AoiError(f"cannot unzip the area {name}: {error}. Give {_KINDS}") from None
 
 

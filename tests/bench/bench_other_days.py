@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import rasterio
 import torch
 from scipy.ndimage import gaussian_filter
 
@@ -30,7 +31,9 @@ from cloudfree.core.contract import Contract
 from cloudfree.core.types import Masks
 from cloudfree.restoration.baseline import Baseline
 from cloudfree.restoration.other_days import References, Sample, fit_scene, make_pixels
+from cloudfree.restoration.other_days.evidence import gather, keep_nearest
 from cloudfree.restoration.other_days.experts import EXPERTS
+from cloudfree.restoration.other_days.harmonise import harmonise
 from cloudfree.restoration.other_days.scene_fit import ask_experts
 from cloudfree.restoration.rims import fit_rims
 
@@ -101,8 +104,6 @@ def read_series(path: Path) -> Series:
 
 def read_finland(folder: Path) -> Series:
     """Return the twelve months of ../shared/stac."""
-    import rasterio  # noqa: PLC0415 -- the series need none
-
     months = [f"2019-{m:02d}" for m in range(9, 13)] + [f"2020-{m:02d}" for m in range(1, 9)]
     bands = ("B04", "B03", "B02", "B08")
 
@@ -249,9 +250,6 @@ def regress_on_radar(case: Case) -> np.ndarray:
 
 def train_network(case: Case, sample: Sample, steps: int = 600, seeds: int = 3) -> np.ndarray:
     """Return (band, n): the network of DESIGN.md, trained on the scene: 2 + 2 and the line."""
-    from cloudfree.restoration.other_days.evidence import gather, keep_nearest  # noqa: PLC0415
-    from cloudfree.restoration.other_days.harmonise import harmonise  # noqa: PLC0415
-
     refs = sample.references
     numbers = harmonise(sample.reflectance, sample.seen, refs.reflectance, refs.clear).apply(
         refs.reflectance

@@ -251,8 +251,8 @@ def test_a_mask_that_shows_the_ground_is_named_with_its_share_and_turned_round(
     code, _, complaint = cloudfree(*command, "--mask", shown)
     assert code == 2
     line = next(text for text in complaint.splitlines() if text.startswith("cloudfree: "))
-    share = float(re.search(r"hides (\d+\.\d\d)% of the area", line)[1])  # type: ignore[index]
-    turn = shlex.split(re.search(r"turn it round: (rio .*); or", line)[1])  # type: ignore[index]
+    share = float(re.search(r"hides (\d+\.\d\d)% of the area", line)[1])
+    turn = shlex.split(re.search(r"turn it round: (rio .*); or", line)[1])
     rio = Path(sys.executable).parent / turn[0]
     subprocess.run([rio, *turn[1:]], cwd=tmp_path, check=True, timeout=120)
     done(cloudfree(*command, "--mask", tmp_path / "mask.tif"))

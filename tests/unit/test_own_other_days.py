@@ -124,7 +124,7 @@ def test_whole_numbers_are_made_too(series: Series) -> None:
 
 def test_only_so_many_times_near_enough_serve() -> None:
     times = np.arange("2024-01-01", "2024-12-31", 5, dtype="datetime64[D]").astype("datetime64[s]")
-    layers = Layers(optical=None, radar=None, hidden=None, bands=(), origin=(0, 0), times=times)  # type: ignore[arg-type]
+    layers = Layers(optical=None, radar=None, hidden=None, bands=(), origin=(0, 0), times=times)
     chosen, days = find_references(layers, 30, 75)
     assert sorted(chosen) == [*range(22, 30), *range(31, 39)]
     assert np.abs(days).tolist() == sorted(np.abs(days).tolist())

@@ -7,6 +7,8 @@ that are asked for beside it, their number or order, nor on how many threads the
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
@@ -33,6 +35,9 @@ from cloudfree.restoration.other_days.vetoes import Limits, admit, measure_limit
 MOST_PIXELS = 32_768
 """So many seen pixels of a sample serve for learning, drawn where there are more."""
 _SEED = 1
+_NO_FIT = (ValueError, TypeError, LookupError, OSError, EOFError, NotImplementedError,
+           RuntimeError, zipfile.BadZipFile, zlib.error)  # fmt: skip
+"""What NumPy, zipfile and the classes raise of bytes that are no fit."""
 _ARRAYS = ("days", "weights", "judged")
 """Of a fit; its other fields hold arrays themselves."""
 
@@ -85,7 +90,7 @@ class SceneFit:
                 doubt=Learnt(**_part(arrays, "doubt")) if "doubt" in names else None,
                 **{name: arrays[name] for name in _ARRAYS},
             )
-        except Exception as error:
+        except _NO_FIT as error:
             raise ValueError(f"{len(content)} bytes are no fit of a scene: {error}") from error
 
 

@@ -192,7 +192,7 @@ def cure(path: Path) -> str:
     """Return the command in what check_mask says of a file."""
     with pytest.raises(MaskError) as caught:
         check_mask(path, GRID)
-    return re.search(r": (rio .*)$", str(caught.value))[1]  # type: ignore[index]
+    return re.search(r": (rio .*)$", str(caught.value))[1]
 
 
 def do(command: str, folder: Path) -> None:
