@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future
+from distributed.client import ClosedClientError
 from distributed.scheduler import KilledWorker
 
 from cloudfree.cluster.shared import GPU, count_fitting
@@ -100,7 +101,10 @@ def run_jobs(
     crew = _Crew(client, job_bytes)
 
     def give_out(job: T, round_: int) -> None:
-        future = submit(job, crew.workers)
+        try:
+            future = submit(job, crew.workers)
+        except ClosedClientError:
+            raise _gone(client) from None
         running[future] = _Running(job=job, given_to=crew.workers, round=round_)
         future.add_done_callback(ended.put)
 
@@ -159,8 +163,8 @@ def read_result(client: Client, future: Future[R]) -> R:
     """
     try:
         return future.result()
-    except Exception:  # without its scheduler Dask raises several kinds; all others go on
-        if client.status != "running":
+    except Exception:
+        if future.status != "error":  # not the job's: without its scheduler Dask raises several
             raise _gone(client) from None
         raise
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster, Worker
+from distributed import Client, LocalCluster, Worker, wait
 from distributed.comm import Comm
 from distributed.core import Status
 
@@ -313,14 +313,27 @@ def test_a_worker_that_leaves_at_the_end_takes_no_run_with_it() -> None:
     assert [has for address, has in held.items() if address != left] == [False]
 
 
+def test_a_result_that_went_with_the_scheduler_says_so() -> None:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as local,
+        Client(local) as client,
+    ):
+        future = client.submit(lambda: 7)
+        wait(future)
+        local.scheduler.handlers["gather"] = _hang_up
+        assert client.status == "running"  # as it is until Dask has noticed
+        with pytest.raises(ClusterError, match="scheduler at .* is gone"):
+            cluster.read_result(client, future)
+
+
 def _break_off(op: str, dask_worker: Worker) -> None:
     """Make a worker hang up instead of answering, as one that is killed does."""
+    dask_worker.handlers[op] = _hang_up
 
-    async def hang_up(comm: Comm, **_: object) -> Status:
-        comm.abort()
-        return Status.dont_reply
 
-    dask_worker.handlers[op] = hang_up
+async def _hang_up(comm: Comm, **_: object) -> Status:
+    comm.abort()
+    return Status.dont_reply
 
 
 @pytest.mark.slow
