@@ -27,7 +27,7 @@ ENGINE = (
 _SECTIONS = {
     "Area, date and scenes": (
         "aoi", "date", "stac", "provider", "radar_provider", "max_scene_cloud", "optical_days",
-        "sar_days", "mask", "min_seen",
+        "sar_days", "reference_days", "mask", "min_seen",
     ),
     "Product": ("model", "bands", "crs", "resolution", "out", "overwrite"),
     "Work": ("chunk_px", *ENGINE),
@@ -45,6 +45,7 @@ _SETTINGS = {
     "max_scene_cloud": ("catalog", "max_cloud_percent"),
     "optical_days": ("scenes", "optical_days"),
     "sar_days": ("scenes", "sar_days"),
+    "reference_days": ("references", "days"),
     "min_seen": ("scenes", "min_seen"),
     "mask": ("masks", "source"),
     "model": ("restoration", "model"),
@@ -132,6 +133,12 @@ def request_options(command: F) -> F:
         ),
         click.option(
             "--sar-days", type=float, help="Days between the radar and the optical scene, at most."
+        ),
+        click.option(
+            "--reference-days",
+            type=float,
+            help="Days before and after a scene within which others show what is hidden in it; 0 "
+            "for none.",
         ),
         click.option(
             "--mask",

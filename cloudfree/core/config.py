@@ -72,6 +72,26 @@ class SceneSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceSettings:
+    """Other days of the same ground, which hidden pixels are made of."""
+
+    days: float = 75.0
+    """Datatakes within so many days before and after a scene serve; 0 for none."""
+    most: int = 8
+    """At most so many of them a scene: half before and half after, where there are as many."""
+    dilation_m: float = 200.0
+    """Cloud and shadow in them grow by this radius: what is missed there would be copied."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.days <= _MOST_DAYS, f"days is {self.days}; give 0 to {_MOST_DAYS}")
+        require(1 <= self.most <= 32, f"most is {self.most}; give 1 to 32")
+        require(
+            0 <= self.dilation_m <= 10_000,
+            f"dilation_m is {self.dilation_m}; give 0 to 10000",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GridSettings:
     """The product's grid and its cutting into chunks."""
 
@@ -341,6 +361,7 @@ class RunSettings:
 
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
     scenes: SceneSettings = field(default_factory=SceneSettings)
+    references: ReferenceSettings = field(default_factory=ReferenceSettings)
     grid: GridSettings = field(default_factory=GridSettings)
     radiometry: RadiometrySettings = field(default_factory=RadiometrySettings)
     cube: CubeSettings = field(default_factory=CubeSettings)

@@ -134,6 +134,16 @@ class RatedPass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Another datatake that shows the ground of a scene."""
+
+    scenes: tuple[Scene, ...]
+    """Its scenes that lie on the scene's ground, in the order that decides overlaps."""
+    days: int
+    """From the scene to it, negative before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One datatake over the area: one step on ``time``."""
 
@@ -152,6 +162,9 @@ class Step:
     """Datatakes in reach of an asked day, best first: the first was chosen."""
     radar_considered: tuple[RatedPass, ...] = ()
     """Radar passes in reach, best first."""
+    references: tuple[tuple[Reference, ...], ...] = ()
+    """For each optical scene the other datatakes that its hidden pixels are made of, in the order
+    of time; none where none are wanted or in reach."""
 
 
 def parse_period(text: str) -> Period:

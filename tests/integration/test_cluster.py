@@ -322,7 +322,7 @@ def test_a_result_that_went_with_the_scheduler_says_so() -> None:
         wait(future)
         local.scheduler.handlers["gather"] = _hang_up
         assert client.status == "running"  # as it is until Dask has noticed
-        with pytest.raises(ClusterError, match="scheduler at .* is gone"):
+        with pytest.raises(ClusterError, match="is gone"):
             cluster.read_result(client, future)
 
 
