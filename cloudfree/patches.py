@@ -96,7 +96,8 @@ def cut_patches(
     contract = open_bundle(request.settings.restoration.model).contract
     if choice.all_polarizations:
         contract = replace(contract, polarizations=POLARIZATIONS, all_polarizations=True)
-    plan = make_plan(request, channels=contract)
+    alone = replace(request.settings, references=ReferenceSettings(days=0))
+    plan = make_plan(replace(request, settings=alone), channels=contract)
     steps = [step for step in plan.steps if step.radar]
     if not steps:
         raise NoSceneError(
