@@ -9,6 +9,18 @@ from cloudfree.pixels.radiometry import known_pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherDays:
+    """What other days of the same ground say of a place: an estimate of each pixel."""
+
+    reflectance: Float32Array
+    """(band, y, x) reflectance numbers of the target's day; 0 where there is none."""
+    known: BoolArray
+    """(y, x): True where there is one."""
+    error: Float32Array
+    """(y, x) expected absolute error in reflectance numbers, mean over bands; NaN where unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What a step shows of a place: one harmonised picture, its masks and its radar."""
 
@@ -22,6 +34,8 @@ class Observation:
     """(y, x): 1 + index of the optical scene; 0 for none."""
     radar_scene: UInt16Array
     """(y, x): 1 + index of the radar scene; 0 for none."""
+    other_days: OtherDays | None = None
+    """What other days say of the same pixels; None where nobody asked them."""
 
     @property
     def has_radar(self) -> BoolArray:
