@@ -14,6 +14,7 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
+from cloudfree.core.config import ReferenceSettings
 from cloudfree.core.contract import POLARIZATIONS, Contract
 from cloudfree.core.errors import (
     AoiError,
