@@ -235,7 +235,7 @@ def _restore(
     # half of the windows that a chunk would take; the rest only refines how far seams are fitted
     choice = choose(facts, model.contract, chunk, clouded.masks.made, wanted, reach_px=0)
     candidate = restore(facts, model, step, clouded, choice, with_signs=with_signs)
-    done = compose(facts, step, chunk, clouded, candidate)
+    done = compose(facts, step, chunk, clouded, None, candidate)
     made = np.where(done.source == RECONSTRUCTED, done.reflectance, np.uint16(0))
     if not with_signs:
         return made, np.zeros((0, *wanted.shape), np.float32)

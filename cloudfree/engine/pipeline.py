@@ -34,6 +34,7 @@ from cloudfree.engine.prepare import (
     check_room,
     describe_grid,
     describe_request,
+    fit_other_days,
     make_facts,
     measure_pairs,
     read_items,
@@ -123,10 +124,13 @@ def run(
                 statistics, asked_again = measure_pairs(plan, client, model, progress)
                 retries.update(asked_again)
                 retries.update(fetcher.retries)
+            with clock.row("other_days.fit_scene"):
+                fits, asked_again = fit_other_days(plan, client, progress)
+                retries.update(asked_again)
             if stop.is_set():
                 return _nothing_begun(storage)
             with clock.row("selfcheck"):
-                unmarked = make_facts(plan, statistics, storage, model)
+                unmarked = make_facts(plan, statistics, fits.fitted, storage, model)
                 check, asked_again = check_itself(unmarked, client, progress)
                 retries.update(asked_again)
             _refuse_uncalibrated(plan, check)
@@ -135,7 +139,7 @@ def run(
         with lease.hold(storage) as held:
             _refuse_changed(storage, state, overwrite=overwrite)
             if state is None:
-                state = begin(plan, asked, statistics, retries, left_out, check, storage)
+                state = begin(plan, asked, statistics, fits, retries, left_out, check, storage)
             facts = resume_facts(plan, state, storage, model)
             return _work_off(plan, facts, state, client, held, clock, progress, stop)
 

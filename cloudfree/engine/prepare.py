@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import itertools
 import logging
 from collections import Counter
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from distributed import Client, Future
@@ -26,19 +28,29 @@ from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Plan, Request
 from cloudfree.product import provenance, store
 from cloudfree.restoration.bundle import open_bundle
+from cloudfree.restoration.other_days import SceneFit
 from cloudfree.restoration.uncertainty import Calibration
 from cloudfree.scenes import catalog
 from cloudfree.scenes.harmonisation import Offset
 from cloudfree.scenes.providers import Sources
-from cloudfree.scenes.scene import Scene, parse_period
+from cloudfree.scenes.scene import Reference, Scene, parse_period
 from cloudfree.storage import ledger
 from cloudfree.storage.ledger import Ledger
 from cloudfree.storage.outputs import Storage
-from cloudfree.walk.measure import PairStatistics, before_the_start, measure_pair, settle_offsets
+from cloudfree.walk.measure import (
+    PairStatistics,
+    before_the_start,
+    map_optical,
+    measure_pair,
+    settle_offsets,
+)
+from cloudfree.walk.other_days import FittedReferences, Unusable, fit_references
 from cloudfree.walk.run_facts import PairKey, RunFacts
 
 logger = logging.getLogger(__name__)
 
+_FITS = "ledger/fits"
+"""What was learnt of scenes, a file each."""
 _FOOTPRINT_SLACK_DEG = 0.02
 """Footprints in catalogs are a little off."""
 
@@ -50,6 +62,8 @@ def describe_request(request: Request) -> dict[str, Any]:
         settings["masks"]["source"] = mask_file.fingerprint(request.settings.masks.file)
     for name in ("engine", "cube", "restoration", "kubernetes"):
         del settings[name]
+    if not request.settings.references.days:
+        del settings["references"]
     if not request.settings.uncertainty.write:
         del settings["selfcheck"]  # only then does it change the product
     del settings["grid"]["chunk_px"]
@@ -98,7 +112,7 @@ def settle(plan: Plan, state: dict[str, Any] | None, fetcher: Fetcher) -> Plan:
     if state is not None:
         known = {name: Offset(**offset) for name, offset in state["offsets"].items()}
         steps = tuple(
-            replace(step, optical=tuple(replace(s, offset=known[s.id]) for s in step.optical))
+            map_optical(step, lambda scenes: tuple(replace(s, offset=known[s.id]) for s in scenes))
             for step in plan.steps
         )
         return replace(plan, steps=steps)
@@ -135,6 +149,53 @@ def measure_pairs(
             advance(1)
     logger.info("radiometry.measure_scene: %d pairs of scenes", len(measured))
     return {key: measured[key] for key in sorted(measured)}, retries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fits:
+    """What was learnt of scenes and their other days."""
+
+    fitted: dict[str, FittedReferences]
+    """By optical scene."""
+    unusable: dict[str, list[Unusable]]
+    """Optical scene -> its other days that could not be used."""
+
+
+def fit_other_days(plan: Plan, client: Client, progress: Progress) -> tuple[Fits, Counter[str]]:
+    """Learn what each scene's hidden pixels are made with; one Dask job a scene.
+
+    Also returns how often servers were asked again.
+    """
+    scenes = {scene.id: scene for step in plan.steps for scene in step.optical}
+    fits, retries = Fits(fitted={}, unusable={}), Counter[str]()
+
+    def submit(name: str, _: Workers) -> Future[_Fitted]:
+        settings, signer = plan.settings, plan.signer
+        return client.submit(
+            _fit_one, settings, signer, scenes[name], plan.references[name], pure=False
+        )
+
+    asked = sorted(plan.references)
+    with progress.track("learn other days", len(asked), "scenes") as advance, before_the_start():
+        for name, (fitted, unusable, asked_again) in run_all(client, asked, submit):
+            fits.fitted[name], fits.unusable[name] = fitted, unusable
+            retries.update(asked_again)
+            advance(1)
+    for one in (one for name in asked for one in fits.unusable[name]):
+        logger.warning("another day is left out: %s", one.why)
+    return fits, retries
+
+
+_Fitted = tuple[FittedReferences, list[Unusable], dict[str, int]]
+
+
+def _fit_one(
+    settings: RunSettings, signer: Signer, target: Scene, references: tuple[Reference, ...]
+) -> _Fitted:
+    """Return what was learnt, what could not be used, and how often servers were asked again."""
+    fetcher = Fetcher(settings.cube, signer)
+    fitted, unusable = fit_references(target, references, settings, fetcher, Stopwatch())
+    return fitted, unusable, fetcher.retries
 
 
 def _measure_one(
@@ -179,6 +240,7 @@ def begin(
     plan: Plan,
     asked: dict[str, Any],
     statistics: dict[PairKey, PairStatistics],
+    fits: Fits,
     retries: Counter[str],
     left_out: list[dict[str, Any]],
     check: Check | None,
@@ -196,13 +258,29 @@ def begin(
     scenes = [
         provenance.describe_scene(s) for step in plan.steps for s in (*step.optical, *step.radar)
     ]
+    contents = {name: fits.fitted[name].fit.to_bytes() for name in sorted(fits.fitted)}
+    described = [
+        _describe_fit(name, content, fits, index)
+        for index, (name, content) in enumerate(contents.items())
+    ]
+    others = {
+        "reference_scenes": [provenance.describe_scene(s) for s in plan.reference_scenes],
+        "fits": described,
+    }
     calibration = None if check is None or check.calibration is None else asdict(check.calibration)
     chunk_pixels = [chunk.pixels for chunk in plan.grid.chunks()]
     state = {
         "request": asked,
         "key": product_key(
-            {**asked, "scenes": scenes, "statistics": measured, "calibration": calibration}
+            {
+                **asked,
+                "scenes": scenes,
+                "statistics": measured,
+                "calibration": calibration,
+                **(others if described else {}),
+            }
         ),
+        "fits": described,
         "left_out": left_out,
         "chunk_px": plan.grid.chunk_px,
         **describe_grid(plan),
@@ -213,17 +291,55 @@ def begin(
         "check": None if check is None else check.figures,
         "calibration": _plain(calibration),
         "retries": dict(sorted(retries.items())),
-        "offsets": {s.id: asdict(s.offset) for step in plan.steps for s in step.optical},
+        "offsets": {s.id: asdict(s.offset) for s in _optical_scenes(plan)},
         "items": ledger.fingerprint(plan.kept_items),
         "began": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
     ledger.remove_run(storage)
     items = {"type": "FeatureCollection", "features": plan.kept_items}
     storage.write_json(provenance.ITEMS, items)
+    for one in described:
+        storage.write(one["file"], contents[one["scene"]])
     _create_cube(plan, storage)
     state["cube"] = store.fingerprint(storage)
     Ledger(storage=storage).write_state(state)
     return state
+
+
+def _optical_scenes(plan: Plan) -> Iterator[Scene]:
+    yield from (scene for step in plan.steps for scene in step.optical)
+    yield from plan.reference_scenes
+
+
+def _describe_fit(name: str, content: bytes, fits: Fits, index: int) -> dict[str, Any]:
+    """Return what the state says of a scene's fit, whose content is a file of its own."""
+    used = [[s.id for s in one.scenes] for one in fits.fitted[name].references]
+    left_out = [
+        {"scenes": [s.id for s in one.reference.scenes], "why": one.why}
+        for one in fits.unusable[name]
+    ]
+    return {
+        "scene": name,
+        "file": f"{_FITS}/{index}.npz",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "references": used,
+        "left_out": left_out,
+    }
+
+
+def _read_fit(plan: Plan, storage: Storage, known: dict[str, Any]) -> FittedReferences:
+    """Return the fit of a scene as it was written; OutputError where it is damaged."""
+    content = storage.read(known["file"]) or b""
+    if hashlib.sha256(content).hexdigest() != known["sha256"]:
+        raise OutputError(
+            f"{storage.join(known['file'])} is not what the run began with. Use --overwrite to "
+            "start anew"
+        )
+    references = {tuple(s.id for s in one.scenes): one for one in plan.references[known["scene"]]}
+    return FittedReferences(
+        references=tuple(references[tuple(ids)] for ids in known["references"]),
+        fit=SceneFit.from_bytes(content),
+    )
 
 
 def read_items(storage: Storage, state: dict[str, Any]) -> list[catalog.Item]:
@@ -250,6 +366,7 @@ def resume_facts(plan: Plan, state: dict[str, Any], storage: Storage, model: str
             (one["optical"], one["radar"]): PairStatistics.from_json(one["statistics"])
             for one in state["statistics"]
         },
+        {one["scene"]: _read_fit(plan, storage, one) for one in state["fits"]},
         storage,
         model,
         key=state["key"],
@@ -260,6 +377,7 @@ def resume_facts(plan: Plan, state: dict[str, Any], storage: Storage, model: str
 def make_facts(
     plan: Plan,
     statistics: dict[PairKey, PairStatistics],
+    fitted: dict[str, FittedReferences],
     storage: Storage,
     model: str,
     *,
@@ -277,6 +395,8 @@ def make_facts(
         first_optical=tuple(optical)[:-1],
         first_radar=tuple(radar)[:-1],
         statistics=statistics,
+        fitted=fitted,
+        reference_table={scene.id: 1 + i for i, scene in enumerate(plan.reference_scenes)},
         settings=plan.settings,
         signer=plan.signer,
         model=model,
@@ -291,6 +411,7 @@ def _create_cube(plan: Plan, storage: Storage) -> None:
         "attribution": provenance.ATTRIBUTION,
         "optical_scenes": [s.id for step in plan.steps for s in step.optical],
         "radar_scenes": [s.id for step in plan.steps for s in step.radar],
+        "reference_scenes": [s.id for s in plan.reference_scenes],
         "steps": [provenance.describe_step(step) for step in plan.steps],
     }
     bands = plan.settings.grid.bands

@@ -68,7 +68,9 @@ def prefer_collections(
 ) -> list[tuple[Scene, ...]]:
     """Of datatakes that are one overpass in two collections keep the preferred one."""
     kept: list[tuple[Scene, ...]] = []
-    for datatake in sorted(datatakes, key=lambda d: (collections.index(d[0].collection), time_of(d))):
+    for datatake in sorted(
+        datatakes, key=lambda d: (collections.index(d[0].collection), time_of(d))
+    ):
         if all(
             datatake[0].platform != other[0].platform
             or abs(time_of(datatake) - time_of(other)) >= OVERPASS

@@ -9,6 +9,9 @@ import logging
 import threading
 from dataclasses import asdict
 
+import numpy as np
+from scipy.ndimage import maximum_filter
+
 from cloudfree.core.contract import Contract
 from cloudfree.core.timing import Stopwatch, peak_memory_bytes
 from cloudfree.core.types import BoolArray, Model
@@ -23,6 +26,7 @@ from cloudfree.restoration.rims import REACH_PX
 from cloudfree.scenes.scene import Step
 from cloudfree.storage.ledger import Ledger
 from cloudfree.walk.chunk_pixels import make_pixels
+from cloudfree.walk.other_days import Archive, MadeOfOtherDays
 from cloudfree.walk.run_facts import Candidate, ChunkRecord, Reading, RunFacts, core_of, job_name
 
 logger = logging.getLogger(__name__)
@@ -36,17 +40,55 @@ def read_chunk(facts: RunFacts, contract: Contract, step_index: int, chunk: Chun
     clock, fetcher = Stopwatch(), Fetcher(facts.settings.cube, facts.signer)
     geobox = facts.plan.haloed(chunk)
     observation, cloud = observe(facts.steps[step_index], geobox, facts.settings, fetcher, clock)
+    inside = pixels_inside(facts.plan.area, chunk.geobox)
+    wanted = observation.masks.made[core_of(facts, chunk)] & inside
+    others = ask_other_days(facts, step_index, chunk, observation, wanted, fetcher, clock)
     with clock.row("windows.lattice"):
-        inside = pixels_inside(facts.plan.area, chunk.geobox)
-        wanted = observation.masks.made[core_of(facts, chunk)] & inside
+        if others is not None:
+            wanted = wanted & ~others.estimate.known[core_of(facts, chunk)]
         choice = choose(facts, contract, chunk, observation.masks.made, wanted)
     return Reading(
         observation=observation,
         cloud=cloud,
         inside=inside,
+        others=others,
         choice=choice,
         seconds=clock.seconds,
         retries=fetcher.retries,
+    )
+
+
+def ask_other_days(
+    facts: RunFacts,
+    step_index: int,
+    chunk: Chunk,
+    observation: Observation,
+    wanted: BoolArray,
+    fetcher: Fetcher,
+    clock: Stopwatch,
+) -> MadeOfOtherDays | None:
+    """Return what other days make of the ``wanted`` pixels of a core, and of all around them that
+    the fit at the rims can reach. ReadError where another day cannot be read.
+    """
+    if not facts.fitted or not wanted.any():
+        return None
+    near = np.zeros(observation.masks.made.shape, np.uint8)
+    near[core_of(facts, chunk)] = wanted
+    # a square, as far as the kernels of the fit reach
+    near = maximum_filter(near, 2 * REACH_PX + 1, mode="constant")
+    archive = Archive(
+        fitted=facts.fitted,
+        table=facts.reference_table,
+        settings=facts.settings,
+        fetcher=fetcher,
+        clock=clock,
+    )
+    masks = observation.masks
+    return archive.make(
+        facts.steps[step_index],
+        facts.plan.haloed(chunk),
+        observation,
+        (near > 0) & (masks.made | masks.seen),
     )
 
 

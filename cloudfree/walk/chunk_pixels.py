@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypedDict
 
 import numpy as np
 
 from cloudfree.core.bands import REFLECTANCE_SCALE
-from cloudfree.core.source import NOT_RESTORED, RECONSTRUCTED, SEEN
-from cloudfree.core.types import BoolArray, Float32Array, Masks, UInt16Array
+from cloudfree.core.source import NOT_RESTORED, OTHER_DAYS, RECONSTRUCTED, SEEN, is_made
+from cloudfree.core.types import (
+    BoolArray,
+    Float32Array,
+    Int16Array,
+    Masks,
+    UInt8Array,
+    UInt16Array,
+)
 from cloudfree.geometry.grid import Chunk, origin_px
-from cloudfree.pixels.observation import Observation
+from cloudfree.pixels.observation import Observation, OtherDays
 from cloudfree.product.store import ChunkPixels
 from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
 from cloudfree.restoration.uncertainty import distance_to_seen
 from cloudfree.scenes.scene import Step
+from cloudfree.walk.other_days import MadeOfOtherDays, crop_estimate
 from cloudfree.walk.run_facts import Candidate, Reading, RunFacts, core_of
+
+_BRIGHTEST_DN = 20_000
+"""What is made of other days reflects at most twice the light."""
 
 
 def make_pixels(
     facts: RunFacts, step_index: int, chunk: Chunk, reading: Reading, candidate: Candidate
 ) -> tuple[ChunkPixels, dict[str, int]]:
     """Return a chunk's pixels (row 12) and its counts; writes nothing."""
-    done = compose(facts, step_index, chunk, reading.observation, candidate)
+    done = compose(facts, step_index, chunk, reading.observation, reading.others, candidate)
     uncertainty = None
     if facts.calibration is not None:
         signs = core_signs(facts, chunk, reading.observation, candidate)
-        expected = np.rint(facts.calibration.expected_error(signs))
+        expected = facts.calibration.expected_error(signs)
+        if reading.others is not None:
+            told = reading.others.estimate.error[core_of(facts, chunk)]
+            expected = np.where(np.isfinite(told), told, expected)
+        expected = np.rint(expected)
         uncertainty = np.clip(expected, 1, np.iinfo(np.uint16).max).astype(np.uint16)
         done = _without_doubtful(facts, done, uncertainty)
     pixels = _clip_to_area(facts, step_index, core_of(facts, chunk), reading, done, uncertainty)
-    made = pixels.source == RECONSTRUCTED
+    counted = {
+        "seen": SEEN,
+        "reconstructed": RECONSTRUCTED,
+        "not_restored": NOT_RESTORED,
+        "other_days": OTHER_DAYS,
+    }
     return pixels, {
-        "seen": int(np.count_nonzero(pixels.source == SEEN)),
-        "reconstructed": int(np.count_nonzero(made)),
-        "not_restored": int(np.count_nonzero(pixels.source == NOT_RESTORED)),
-        "limited": int(np.count_nonzero(done.limited & made)),
+        **{name: int(np.count_nonzero(pixels.source == code)) for name, code in counted.items()},
+        "limited": int(np.count_nonzero(done.limited & is_made(pixels.source))),
         "windows": len(reading.choice),
         "windows_skipped": reading.choice.skipped,
     }
@@ -52,15 +71,41 @@ def _clip_to_area(
     """Return the layers of a core; nodata outside of the area."""
     observation = reading.observation
     source = np.where(reading.inside, done.source, np.uint8(0))
-    made = source == RECONSTRUCTED
+    made = is_made(source)
     first_optical, first_radar = facts.first_optical[step_index], facts.first_radar[step_index]
     return ChunkPixels(
         reflectance=np.where(made | (source == SEEN), done.reflectance, np.uint16(0)),
         source=source,
         cloud=np.where(source > 0, reading.cloud[core], np.uint8(0)),
         optical_scene=_numbered(observation.optical_scene[core], first_optical, source > 0),
-        radar_scene=_numbered(observation.radar_scene[core], first_radar, made),
+        radar_scene=_numbered(observation.radar_scene[core], first_radar, source == RECONSTRUCTED),
+        # **_name_references(facts, core, reading.others, source == OTHER_DAYS),
         uncertainty=None if uncertainty is None else np.where(made, uncertainty, np.uint16(0)),
+    )
+
+
+class _ReferenceLayers(TypedDict):
+    reference_scene: UInt16Array | None
+    reference_days: Int16Array | None
+    reference_count: UInt8Array | None
+
+
+def _name_references(
+    facts: RunFacts,
+    core: tuple[slice, slice],
+    others: MadeOfOtherDays | None,
+    where: BoolArray,
+) -> _ReferenceLayers:
+    """Return the layers that say what pixels of other days were made of; None without any."""
+    if not facts.settings.references.days:
+        return _ReferenceLayers(reference_scene=None, reference_days=None, reference_count=None)
+    if others is None:
+        others = MadeOfOtherDays.empty(0, where.shape)
+        core = (slice(None), slice(None))
+    return _ReferenceLayers(
+        reference_scene=np.where(where, others.scene[core], np.uint16(0)),
+        reference_days=np.where(where, others.days[core], np.int16(NO_DAYS)),
+        reference_count=np.where(where, others.count[core], np.uint8(0)),
     )
 
 
@@ -93,7 +138,7 @@ def _without_doubtful(
     most = facts.settings.uncertainty.max
     if not most:
         return done
-    doubtful = (done.source == RECONSTRUCTED) & (uncertainty > most / REFLECTANCE_SCALE)
+    doubtful = is_made(done.source) & (uncertainty > most / REFLECTANCE_SCALE)
     return replace(done, source=np.where(doubtful, np.uint8(NOT_RESTORED), done.source))
 
 
@@ -102,26 +147,68 @@ def compose(
     step_index: int,
     chunk: Chunk,
     observation: Observation,
+    others: MadeOfOtherDays | None,
     candidate: Candidate,
 ) -> FittedPixels:
-    """Return the composite of a chunk's core, made from the core and what it can reach."""
+    """Return the composite of a chunk's core, made from the core and what it can reach.
+
+    What other days made is fitted to what was seen; what the model made is fitted to both, so that
+    there is no step between them.
+    """
     height, width = chunk.geobox.shape
     y, x = _reached(facts, chunk)
     low, high = _limits(facts, facts.steps[step_index])
     scenes = observation.optical_scene[y, x]
+    reflectance = observation.reflectance[:, y, x]
+    masks = Masks(seen=observation.masks.seen[y, x], made=observation.masks.made[y, x])
+    origin = origin_px(chunk.geobox.pad(REACH_PX, REACH_PX))
+    estimate = None if others is None else crop_estimate(others.estimate, (y, x))
+    if estimate is not None:
+        given = np.rint(np.clip(estimate.reflectance, 1, _BRIGHTEST_DN)).astype(np.uint16)
+        there = masks.made & estimate.known
+        reflectance = np.where(there, given, reflectance)
+        masks = Masks(seen=masks.seen | there, made=masks.made & ~there)
     done = fit_rims(
-        observation.reflectance[:, y, x],
-        Masks(seen=observation.masks.seen[y, x], made=observation.masks.made[y, x]),
+        reflectance,
+        masks,
         candidate=candidate.reflectance[:, y, x],
         covered=candidate.covered[y, x],
         limits=(low[:, scenes], high[:, scenes]),
-        origin=origin_px(chunk.geobox.pad(REACH_PX, REACH_PX)),
+        origin=origin,
     )
+    if estimate is not None:
+        done = _put_other_days(done, observation, estimate, (y, x), origin)
     core = (slice(REACH_PX, REACH_PX + height), slice(REACH_PX, REACH_PX + width))
     return FittedPixels(
         reflectance=done.reflectance[:, *core],
         source=done.source[core],
         limited=done.limited[core],
+    )
+
+
+def _put_other_days(
+    done: FittedPixels,
+    observation: Observation,
+    estimate: OtherDays,
+    near: tuple[slice, slice],
+    origin: tuple[int, int],
+) -> FittedPixels:
+    """Return what is done with the pixels of other days, fitted to what was seen, put into it."""
+    masks = Masks(seen=observation.masks.seen[near], made=observation.masks.made[near])
+    limits = np.array([1, _BRIGHTEST_DN], np.float32).reshape(2, 1, 1, 1)
+    fitted = fit_rims(
+        observation.reflectance[:, *near],
+        masks,
+        candidate=estimate.reflectance,
+        covered=estimate.known,
+        limits=(limits[0], limits[1]),
+        origin=origin,
+    )
+    there = masks.made & estimate.known
+    return FittedPixels(
+        reflectance=np.where(there, fitted.reflectance, done.reflectance),
+        source=np.where(there, np.uint8(OTHER_DAYS), done.source),
+        limited=np.where(there, fitted.limited, done.limited),
     )
 
 

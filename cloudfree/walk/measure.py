@@ -8,7 +8,7 @@ for an area.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -100,18 +100,32 @@ def before_the_start() -> Iterator[None]:
 def settle_offsets(
     steps: Iterable[Step], settings: RunSettings, contract: Contract, fetcher: Fetcher
 ) -> tuple[Step, ...]:
-    """Return steps whose optical scenes all have a known offset.
+    """Return steps whose optical scenes, those of references too, all have a known offset.
 
     Where metadata do not say, a sample of the scene is read and decides. Of a scene that cannot be
     read it does not matter, since it will be left out; UnreachableError where a server does not
     answer for now.
     """
-    return tuple(
-        replace(
-            step,
-            optical=tuple(_settle(scene, settings, contract, fetcher) for scene in step.optical),
-        )
-        for step in steps
+    known: dict[str, Offset] = {}
+
+    def settle(scenes: tuple[Scene, ...]) -> tuple[Scene, ...]:
+        for scene in scenes:
+            if scene.id not in known:
+                known[scene.id] = _settle(scene, settings, contract, fetcher).offset
+        return tuple(replace(scene, offset=known[scene.id]) for scene in scenes)
+
+    return tuple(map_optical(step, settle) for step in steps)
+
+
+def map_optical(step: Step, change: Callable[[tuple[Scene, ...]], tuple[Scene, ...]]) -> Step:
+    """Return a step with its optical scenes, those of references too, changed."""
+    return replace(
+        step,
+        optical=change(step.optical),
+        references=tuple(
+            tuple(replace(one, scenes=change(one.scenes)) for one in found)
+            for found in step.references
+        ),
     )
 
 

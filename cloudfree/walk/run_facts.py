@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cloudfree.core.config import RunSettings
@@ -14,6 +15,7 @@ from cloudfree.scenes.scene import Step
 from cloudfree.storage.ledger import mark_name
 from cloudfree.storage.outputs import Storage
 from cloudfree.walk.measure import PairStatistics
+from cloudfree.walk.other_days import FittedReferences, MadeOfOtherDays
 
 PairKey = tuple[str, str]
 
@@ -36,6 +38,10 @@ class RunFacts:
     """Per step: index of its first radar scene in the product's scene table."""
     statistics: dict[PairKey, PairStatistics]
     """By ids of the optical and the radar scene."""
+    fitted: Mapping[str, FittedReferences]
+    """Optical scene -> what its hidden pixels are made of; only scenes that have other days."""
+    reference_table: Mapping[str, int]
+    """Scene of a reference -> its number in the product, from 1."""
     settings: RunSettings
     """The run's settings."""
     signer: Signer
@@ -55,9 +61,9 @@ class ChunkRecord:
     seen: int
     """Pixels passed on."""
     reconstructed: int
-    """Pixels made."""
+    """Pixels made of radar and surroundings."""
     not_restored: int
-    """Cloudy pixels without radar."""
+    """Cloudy pixels that nothing could be made of."""
     limited: int
     """Made pixels at the limit of the picture."""
     windows: int
@@ -70,6 +76,8 @@ class ChunkRecord:
     """Per row of the walk."""
     peak_memory_bytes: int
     """Of the process that did it, so far."""
+    other_days: int = 0
+    """Pixels made of what other days saw."""
 
 
 def job_name(step: int, chunk: Chunk) -> str:
@@ -87,6 +95,9 @@ class Reading:
     """(y, x) codes of the mask."""
     inside: BoolArray
     """(y, x) of the core: True where a pixel belongs to the area."""
+    others: MadeOfOtherDays | None
+    """What other days make of its hidden pixels, and of seen ones near them; None where they make
+    nothing."""
     choice: WindowChoice
     """The windows to be restored."""
     seconds: dict[str, float]
