@@ -21,7 +21,7 @@ _DRAWS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceCheck:
-    """What was found in one place."""
+    """What was found in one place of pixels of one kind."""
 
     pixels: int
     """Hidden and restored."""
@@ -34,6 +34,8 @@ class PlaceCheck:
     """(sign, n) of a sample of them; n is 0 where no uncertainty is asked for."""
     errors: Float32Array
     """(n,) their absolute errors in reflectance numbers, means over bands."""
+    days: float = 0.0
+    """Sum over these pixels of the days to the nearest reference, where they were made of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,9 @@ class Check:
 
     figures: dict[str, Any]
     """What ``run.json`` says under ``check``."""
-    calibration: Calibration | None
-    """Where an uncertainty is asked for."""
+    calibrations: dict[str, Calibration]
+    """Kind of made pixels, as the classes of ``source`` are called -> what turns its signs into an
+    error; where an uncertainty is asked for."""
 
 
 def score(
@@ -72,15 +75,32 @@ def score(
     return sums
 
 
-def summarise(checks: list[PlaceCheck], *, seed: int, uncertain: bool) -> Check:
+def summarise(
+    reconstructed: list[PlaceCheck], other_days: list[PlaceCheck], *, seed: int, uncertain: bool
+) -> Check:
     """Return the figures of places: means over their pixels, intervals by places drawn anew.
 
-    There are none where the ground has no contrast: it would be called well restored by anything.
+    Both kinds of made pixels are told of apart. There are none where the ground has no contrast: it
+    would be called well restored by anything.
     """
+    figures, calibration = _summarise_kind(reconstructed, seed, uncertain)
+    others, of_others = _summarise_kind(other_days, seed, uncertain)
+    if other_days:
+        days = sum(one.days for one in other_days) / sum(one.pixels for one in other_days)
+        figures["other_days"] = {**others, "mean_days": round(days, 1)}
+    kinds = {"reconstructed": calibration, "other_days": of_others}
+    return Check(
+        figures={"seed": seed, **figures},
+        calibrations={kind: one for kind, one in kinds.items() if one is not None},
+    )
+
+
+def _summarise_kind(
+    checks: list[PlaceCheck], seed: int, uncertain: bool
+) -> tuple[dict[str, Any], Calibration | None]:
     why_not = _why_not(checks)
     told = [] if why_not else checks
     figures: dict[str, Any] = {
-        "seed": seed,
         "places": len(checks),
         "pixels": sum(one.pixels for one in checks),
         "why_not": why_not,
@@ -88,7 +108,7 @@ def summarise(checks: list[PlaceCheck], *, seed: int, uncertain: bool) -> Check:
         "calibration": None,
     }
     if not uncertain or not told:
-        return Check(figures=figures, calibration=None)
+        return figures, None
     signs, errors = [one.signs for one in checks], [one.errors for one in checks]
     calibration = calibrate(np.concatenate(signs, axis=1), np.concatenate(errors))
     if len(checks) > 1:
@@ -98,7 +118,7 @@ def summarise(checks: list[PlaceCheck], *, seed: int, uncertain: bool) -> Check:
             "true": [round(float(v) * REFLECTANCE_SCALE, 5) for v in true],
             "rank_correlation": round(rank, 3),
         }
-    return Check(figures=figures, calibration=calibration)
+    return figures, calibration
 
 
 def _why_not(checks: list[PlaceCheck]) -> str:
@@ -117,16 +137,20 @@ def _why_not(checks: list[PlaceCheck]) -> str:
 
 def warn(figures: dict[str, Any] | None) -> list[str]:
     """Return what the user should know of what a self-check found: where a fill was closer."""
-    if not figures or len(figures["models"]) < 2:
+    if not figures:
         return []
-    (model, own), *fills = figures["models"].items()
-    name, best = min(fills, key=lambda one: one[1]["mae"])
-    if best["mae"] >= own["mae"]:
-        return []
-    return [
-        f"the self-check found {name} closer to what was seen than {model}: wrong by "
-        f"{best['mae']:.4f} on average, not {own['mae']:.4f}"
-    ]
+    said = []
+    for of_kind in (figures, figures.get("other_days")):
+        if of_kind is None or len(of_kind["models"]) < 2:
+            continue
+        (model, own), *fills = of_kind["models"].items()
+        name, best = min(fills, key=lambda one: one[1]["mae"])
+        if best["mae"] < own["mae"]:
+            said.append(
+                f"the self-check found {name} closer to what was seen than {model}: wrong by "
+                f"{best['mae']:.4f} on average, not {own['mae']:.4f}"
+            )
+    return said
 
 
 def _figures(name: str, checks: list[PlaceCheck], seed: int) -> dict[str, float | None]:

@@ -1,13 +1,15 @@
 """The self-check: seen pixels under the scene's own clouds, restored and compared with the truth.
 
 In some places of the area, clouds and shadows of another place of the same datatake are laid over
-pixels that were seen. What rows 9 to 12 make of them is compared with what was seen, beside the
+pixels that were seen. What rows 9 to 12 make of them is compared with what was seen: once of what
+other days saw there, beside the closest of these and a line in time, and once without, beside the
 baseline and an inpainting that knows no radar.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -17,12 +19,12 @@ from odc.geo.geobox import GeoBox
 
 from cloudfree.check.figures import Check, PlaceCheck, score, summarise
 from cloudfree.check.places import MIRRORS, Blocks, Place, choose_places, count_blocks
-from cloudfree.cluster import GPU, Workers, read_shared, run_all
+from cloudfree.cluster import GPU, Workers, read_shared, run_all, share
 from cloudfree.core.config import CHECK_PX
 from cloudfree.core.contract import Contract
 from cloudfree.core.errors import ReadError
 from cloudfree.core.progress import Progress
-from cloudfree.core.source import RECONSTRUCTED
+from cloudfree.core.source import is_made
 from cloudfree.core.timing import Stopwatch
 from cloudfree.core.types import AnyArray, BoolArray, Float32Array, Masks, Model
 from cloudfree.geometry.grid import Chunk, GridPlan, origin_px, pixels_inside
@@ -35,9 +37,10 @@ from cloudfree.restoration.bundle import open_bundle
 from cloudfree.restoration.restore import restore_alone
 from cloudfree.restoration.smoothing import local_mean
 from cloudfree.synthetic.clouds import CLEAR_THICKNESS, draw_cloud
-from cloudfree.walk.chunk import choose, restore
-from cloudfree.walk.chunk_pixels import compose, core_signs
-from cloudfree.walk.run_facts import RunFacts, core_of
+from cloudfree.walk.chunk import ask_other_days, choose, restore
+from cloudfree.walk.chunk_pixels import compose, core_signs, doubt_of
+from cloudfree.walk.other_days import MadeOfOtherDays, taught
+from cloudfree.walk.run_facts import Candidate, RunFacts, core_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +54,22 @@ _FADE = 5e-4
 _SAMPLE = 4000
 """Pixels of a place that the calibration learns from."""
 BASELINE, INPAINTING = "baseline", "inpainting"
+OTHER_DAYS = "other days"
+_EXPERTS = ("closest", "line")
+"""What is asked beside the fusion of all experts."""
 
 
-Found = tuple[PlaceCheck | None, dict[str, int]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundInPlace:
+    """What hiding and restoring the pixels of a place came to."""
+
+    reconstructed: PlaceCheck | None = None
+    """Of radar and surroundings; None for too few pixels."""
+    other_days: PlaceCheck | None = None
+    """Of what other days saw; None for too few pixels."""
+
+
+Found = tuple[FoundInPlace, dict[str, int]]
 """What a place's job gives: what was found, and how often servers were asked again."""
 
 
@@ -73,24 +89,30 @@ def check_itself(
         blocks = _look(facts, client, progress)
         pixels = len(facts.steps) * sum(chunk.pixels for chunk in facts.plan.chunks())
         places = choose_places(blocks, settings.places_of(pixels), settings.seed)
-        found: dict[int, PlaceCheck] = {}
+        found: dict[int, FoundInPlace] = {}
+        name = f"cloudfree-check-{uuid.uuid4().hex}"
 
-        def submit(
-            index: int, workers: Workers
-        ) -> Future[tuple[PlaceCheck | None, dict[str, int]]]:
+        def submit(index: int, workers: Workers) -> Future[Found]:
             on_gpu = facts.settings.engine.gpu != "off" and workers.gpus > 0
             where = {"resources": {GPU: 1}} if on_gpu else {}
-            return client.submit(_check, facts, places[index], pure=False, **where)
+            return client.submit(_check, name, places[index], pure=False, **where)
 
-        with progress.track("self-check", len(places), "places") as advance:
+        with (
+            progress.track("self-check", len(places), "places") as advance,
+            share(client, name, facts),
+        ):
             for index, (one, asked_again) in run_all(client, range(len(places)), submit):
-                if one is not None:
-                    found[index] = one
+                found[index] = one
                 retries.update(asked_again)
                 advance(1)
-    checks = [found[index] for index in sorted(found)]
-    check = summarise(checks, seed=settings.seed, uncertain=facts.settings.uncertainty.write)
-    logger.info("selfcheck: %d places, %d pixels", len(checks), check.figures["pixels"])
+    in_order = [found[index] for index in sorted(found)]
+    check = summarise(
+        [one.reconstructed for one in in_order if one.reconstructed is not None],
+        [one.other_days for one in in_order if one.other_days is not None],
+        seed=settings.seed,
+        uncertain=facts.settings.uncertainty.write,
+    )
+    logger.info("selfcheck: %d places, %d pixels", check.figures["places"], check.figures["pixels"])
     check.figures["seconds"] = round(clock.seconds["selfcheck"], 1)
     return check, retries
 
@@ -122,44 +144,107 @@ def _look_at(facts: RunFacts, step: int) -> Blocks:
     return count_blocks(seen & inside, hidden & inside, facts.plan.geobox.shape.yx)
 
 
-def _check(facts: RunFacts, place: Place) -> Found:
+def _check(name: str, place: Place) -> Found:
+    facts: RunFacts = read_shared(name)
     fetcher = Fetcher(facts.settings.cube, facts.signer)
     try:
         return check_place(facts, read_shared(facts.model), place, fetcher), fetcher.retries
     except ReadError as error:
         logger.warning("the self-check leaves out a place: %s", error)
-        return None, fetcher.retries
+        return FoundInPlace(), fetcher.retries
 
 
-def check_place(facts: RunFacts, model: Model, place: Place, fetcher: Fetcher) -> PlaceCheck | None:
-    """Return what hiding and restoring the pixels of a place comes to; None for too few pixels."""
+def check_place(facts: RunFacts, model: Model, place: Place, fetcher: Fetcher) -> FoundInPlace:
+    """Return what hiding and restoring the pixels of a place comes to."""
     chunk = _place_chunk(facts.plan, place.at)
     truth = _observe(facts, place.step, facts.plan.haloed(chunk), fetcher)
     hidden, clouded = _lay_cloud(facts, place, chunk, truth, fetcher)
     core = core_of(facts, chunk)
-    wanted = hidden[core] & truth.has_radar[core] & pixels_inside(facts.plan.area, chunk.geobox)
+    wanted = hidden[core] & pixels_inside(facts.plan.area, chunk.geobox)
     if np.count_nonzero(wanted) < _FEWEST_PIXELS:
-        return None
-    made, signs = _restore(facts, model, place.step, chunk, clouded, wanted)
-    wanted &= made.any(axis=0)
-    if not wanted.any():
-        return None  # no model of a pair of scenes reaches here
+        return FoundInPlace()
+    with_radar = wanted & truth.has_radar[core]
+    candidate = _make_candidate(facts, model, place.step, chunk, clouded, with_radar)
+    made = _compose(facts, place.step, chunk, clouded, None, candidate)
     pictures = {model.contract.name: made}
     if model.contract.name != BASELINE:
         local = _FittedHere(model=Baseline(contract=open_bundle(BASELINE).contract))
-        pictures[BASELINE], _ = _restore(facts, local, place.step, chunk, clouded, wanted)
+        fitted = _make_candidate(facts, local, place.step, chunk, clouded, with_radar)
+        pictures[BASELINE] = _compose(facts, place.step, chunk, clouded, None, fitted)
     pictures[INPAINTING] = _spread_seen(clouded, facts.plan.haloed(chunk))[:, *core]
+    with_signs = facts.settings.uncertainty.write
+    signs = core_signs(facts, chunk, clouded, candidate) if with_signs else None
+    # no model of a pair of scenes may reach here
+    check = _judge(facts, place, pictures, truth, core, with_radar & made.any(axis=0), signs)
+    others = _ask_other_days(facts, place, chunk, clouded, wanted, fetcher)
+    if others is None:
+        return FoundInPlace(reconstructed=check)
+    of_others = {
+        name: _compose(facts, place.step, chunk, clouded, one, candidate)
+        for name, one in {OTHER_DAYS: others, **_apart(others)}.items()
+    }
+    known = others.estimate.known[core]
+    of_day = _judge(
+        facts, place, of_others | pictures, truth, core, wanted & known,
+        doubt_of(others, core) if with_signs else None,
+    )  # fmt: skip
+    days = float(np.abs(others.days[core], dtype=np.float64)[wanted & known].sum())
+    return FoundInPlace(
+        reconstructed=check, other_days=None if of_day is None else replace(of_day, days=days)
+    )
+
+
+def _ask_other_days(
+    facts: RunFacts,
+    place: Place,
+    chunk: Chunk,
+    clouded: Observation,
+    wanted: BoolArray,
+    fetcher: Fetcher,
+) -> MadeOfOtherDays | None:
+    """Return what other days make of a place, where the fit of its scene did not learn from it."""
+    step, core, first = facts.steps[place.step], core_of(facts, chunk), facts.settings.grid.bands[0]
+    for index, scene in enumerate(step.optical):
+        here = clouded.optical_scene[core] == index + 1
+        if scene.id in facts.fitted and (wanted & here).any():
+            wanted = wanted & ~(here & taught(scene, chunk.geobox, first, fetcher))
+    if np.count_nonzero(wanted) < _FEWEST_PIXELS:
+        return None
+    clock = Stopwatch()
+    return ask_other_days(
+        facts, place.step, chunk, clouded, wanted, fetcher, clock, experts=_EXPERTS
+    )
+
+
+def _apart(others: MadeOfOtherDays) -> dict[str, MadeOfOtherDays]:
+    """Return what single experts make, as if the product were made of that."""
+    return {name: replace(others, estimate=one) for name, one in others.experts.items()}
+
+
+def _judge(
+    facts: RunFacts,
+    place: Place,
+    pictures: dict[str, AnyArray],
+    truth: Observation,
+    core: tuple[slice, slice],
+    where: BoolArray,
+    signs: Float32Array | None,
+) -> PlaceCheck | None:
+    """Return how wrong pictures (band, y, x) are where something was made, the first in detail."""
+    if np.count_nonzero(where) < _FEWEST_PIXELS:
+        return None
     actual = truth.reflectance[:, *core]
-    bands = facts.settings.grid.bands
+    sample = np.flatnonzero(where)
     rng = np.random.default_rng(place.seed)
-    sample = np.flatnonzero(wanted)
     sample = np.sort(rng.choice(sample, min(_SAMPLE, len(sample)), replace=False))
-    error = np.abs(made.astype(np.float32) - actual).mean(axis=0).ravel()
+    error = np.abs(next(iter(pictures.values())).astype(np.float32) - actual).mean(axis=0).ravel()
+    signs = np.zeros((0, *where.shape), np.float32) if signs is None else signs
+    bands = facts.settings.grid.bands
     return PlaceCheck(
-        pixels=int(np.count_nonzero(wanted)),
-        contrast=float(np.sqrt(actual[:, wanted].astype(np.float64).var(axis=1).mean())),
-        sums={name: score(one, actual, wanted, bands) for name, one in pictures.items()},
-        signs=signs.reshape(len(signs), wanted.size)[:, sample],
+        pixels=int(np.count_nonzero(where)),
+        contrast=float(np.sqrt(actual[:, where].astype(np.float64).var(axis=1).mean())),
+        sums={name: score(one, actual, where, bands) for name, one in pictures.items()},
+        signs=signs.reshape(len(signs), where.size)[:, sample],
         errors=error[sample],
     )
 
@@ -222,24 +307,32 @@ def move_cloud(
     return moved
 
 
-def _restore(
+def _make_candidate(
     facts: RunFacts,
     model: Model,
     step: int,
     chunk: Chunk,
     clouded: Observation,
     wanted: BoolArray,
-) -> tuple[AnyArray, Float32Array]:
-    """Return a core's made pixels (band, y, x), 0 elsewhere, and its signs of doubt."""
-    with_signs = facts.settings.uncertainty.write
+) -> Candidate:
+    """Return what a model makes of the wanted pixels of a core."""
     # half of the windows that a chunk would take; the rest only refines how far seams are fitted
     choice = choose(facts, model.contract, chunk, clouded.masks.made, wanted, reach_px=0)
-    candidate = restore(facts, model, step, clouded, choice, with_signs=with_signs)
-    done = compose(facts, step, chunk, clouded, None, candidate)
-    made = np.where(done.source == RECONSTRUCTED, done.reflectance, np.uint16(0))
-    if not with_signs:
-        return made, np.zeros((0, *wanted.shape), np.float32)
-    return made, core_signs(facts, chunk, clouded, candidate)
+    with_signs = facts.settings.uncertainty.write
+    return restore(facts, model, step, clouded, choice, with_signs=with_signs)
+
+
+def _compose(
+    facts: RunFacts,
+    step: int,
+    chunk: Chunk,
+    clouded: Observation,
+    others: MadeOfOtherDays | None,
+    candidate: Candidate,
+) -> AnyArray:
+    """Return a core's made pixels (band, y, x), 0 elsewhere."""
+    done = compose(facts, step, chunk, clouded, others, candidate)
+    return np.where(is_made(done.source), done.reflectance, np.uint16(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

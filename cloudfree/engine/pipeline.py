@@ -153,7 +153,7 @@ def _nothing_begun(storage: Storage) -> Outcome:
 
 def _refuse_uncalibrated(plan: Plan, check: Check | None) -> None:
     """Raise SettingsError where an uncertainty is asked for that nothing can be said of."""
-    if plan.settings.uncertainty.write and (check is None or check.calibration is None):
+    if plan.settings.uncertainty.write and not (check and "reconstructed" in check.calibrations):
         why = "" if check is None else f": {check.figures['why_not']}"
         raise SettingsError(
             f"the uncertainty cannot be calibrated{why}. Leave out --uncertainty, or choose "

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -267,7 +267,9 @@ def begin(
         "reference_scenes": [provenance.describe_scene(s) for s in plan.reference_scenes],
         "fits": described,
     }
-    calibration = None if check is None or check.calibration is None else asdict(check.calibration)
+    calibrations = {
+        kind: asdict(one) for kind, one in ({} if check is None else check.calibrations).items()
+    }
     chunk_pixels = [chunk.pixels for chunk in plan.grid.chunks()]
     state = {
         "request": asked,
@@ -276,7 +278,7 @@ def begin(
                 **asked,
                 "scenes": scenes,
                 "statistics": measured,
-                "calibration": calibration,
+                "calibrations": calibrations,
                 **(others if described else {}),
             }
         ),
@@ -289,7 +291,7 @@ def begin(
         "pixels": sum(chunk_pixels) * len(plan.steps),
         "statistics": measured,
         "check": None if check is None else check.figures,
-        "calibration": _plain(calibration),
+        "calibrations": _plain(calibrations),
         "retries": dict(sorted(retries.items())),
         "offsets": {s.id: asdict(s.offset) for s in _optical_scenes(plan)},
         "items": ledger.fingerprint(plan.kept_items),
@@ -359,7 +361,6 @@ def read_items(storage: Storage, state: dict[str, Any]) -> list[catalog.Item]:
 
 def resume_facts(plan: Plan, state: dict[str, Any], storage: Storage, model: str) -> RunFacts:
     """Return what every chunk job of a run that has begun needs to know."""
-    calibration = state["calibration"]
     return make_facts(
         plan,
         {
@@ -370,7 +371,9 @@ def resume_facts(plan: Plan, state: dict[str, Any], storage: Storage, model: str
         storage,
         model,
         key=state["key"],
-        calibration=None if calibration is None else Calibration.from_json(calibration),
+        calibrations={
+            kind: Calibration.from_json(one) for kind, one in state["calibrations"].items()
+        },
     )
 
 
@@ -382,7 +385,7 @@ def make_facts(
     model: str,
     *,
     key: str = "",
-    calibration: Calibration | None = None,
+    calibrations: Mapping[str, Calibration] | None = None,
 ) -> RunFacts:
     """Return what jobs need to know; without a key for those that mark nothing."""
     optical = itertools.accumulate((len(s.optical) for s in plan.steps), initial=0)
@@ -400,7 +403,7 @@ def make_facts(
         settings=plan.settings,
         signer=plan.signer,
         model=model,
-        calibration=calibration,
+        calibrations=calibrations or {},
     )
 
 

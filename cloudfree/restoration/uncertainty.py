@@ -1,8 +1,10 @@
 """How wrong a made pixel is likely to be: signs of doubt, calibrated on the self-check.
 
-Three signs: how far the answers to mirrored windows lie apart (an ensemble by augmentation), how
-far the two GANs disagree, and how far away the ground was last seen. Where the truth is known, in
-the self-check, the absolute error is regressed on them.
+Of what a model made there are three signs: how far the answers to mirrored windows lie apart (an
+ensemble by augmentation), how far the two GANs disagree, and how far away the ground was last seen.
+Of what other days made, three others: the error that the scene's fit expects, how far its experts
+disagree, and how many days lie between. Where the truth is known, in the self-check, the absolute
+error is regressed on them.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from scipy.optimize import nnls
 from cloudfree.core.types import AnyArray, BoolArray, Float32Array, Float64Array
 
 SIGNS = ("spread", "disagreement", "distance")
-"""Of each pixel; those of ``signs`` come first."""
+"""Of each pixel that a model made; those of ``signs_of_doubt`` come first."""
+OTHER_DAYS_SIGNS = ("expected", "disagreement", "days")
+"""Of each pixel that other days made."""
 
 
 def distance_to_seen(seen: BoolArray, most_px: int) -> Float32Array:
@@ -38,7 +42,7 @@ class Calibration:
     constant: float
     """Expected error without any sign of doubt, in reflectance numbers (scale 1e-4)."""
     weights: tuple[float, ...]
-    """Of each of ``SIGNS``, none negative."""
+    """Of each sign, none negative."""
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Calibration:
@@ -51,6 +55,10 @@ class Calibration:
         for weight, sign in zip(self.weights, signs, strict=True):
             total += np.float32(weight) * sign
         return total
+
+
+AS_EXPECTED = Calibration(constant=0.0, weights=(1.0, 0.0, 0.0))
+"""Of ``OTHER_DAYS_SIGNS`` where no place could be checked: what the scene's fit expects."""
 
 
 def calibrate(signs: Float32Array, errors: Float32Array) -> Calibration:

@@ -66,9 +66,11 @@ def ask_other_days(
     wanted: BoolArray,
     fetcher: Fetcher,
     clock: Stopwatch,
+    experts: tuple[str, ...] = (),
 ) -> MadeOfOtherDays | None:
     """Return what other days make of the ``wanted`` pixels of a core, and of all around them that
-    the fit at the rims can reach. ReadError where another day cannot be read.
+    the fit at the rims can reach; what single ``experts`` make of them too, if asked. ReadError
+    where another day cannot be read.
     """
     if not facts.fitted or not wanted.any():
         return None
@@ -82,6 +84,7 @@ def ask_other_days(
         settings=facts.settings,
         fetcher=fetcher,
         clock=clock,
+        experts=experts,
     )
     masks = observation.masks
     return archive.make(
@@ -122,7 +125,7 @@ def restore_reading(facts: RunFacts, model: Model, step_index: int, reading: Rea
         step_index,
         reading.observation,
         reading.choice,
-        with_signs=facts.calibration is not None,
+        with_signs=bool(facts.calibrations),
     )
 
 

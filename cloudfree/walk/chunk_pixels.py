@@ -21,7 +21,7 @@ from cloudfree.geometry.grid import Chunk, origin_px
 from cloudfree.pixels.observation import Observation, OtherDays
 from cloudfree.product.store import ChunkPixels
 from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
-from cloudfree.restoration.uncertainty import distance_to_seen
+from cloudfree.restoration.uncertainty import AS_EXPECTED, distance_to_seen
 from cloudfree.scenes.scene import Step
 from cloudfree.walk.other_days import MadeOfOtherDays, crop_estimate
 from cloudfree.walk.run_facts import Candidate, Reading, RunFacts, core_of
@@ -36,14 +36,9 @@ def make_pixels(
     """Return a chunk's pixels (row 12) and its counts; writes nothing."""
     done = compose(facts, step_index, chunk, reading.observation, reading.others, candidate)
     uncertainty = None
-    if facts.calibration is not None:
-        signs = core_signs(facts, chunk, reading.observation, candidate)
-        expected = facts.calibration.expected_error(signs)
-        if reading.others is not None:
-            told = reading.others.estimate.error[core_of(facts, chunk)]
-            expected = np.where(np.isfinite(told), told, expected)
-        expected = np.rint(expected)
-        uncertainty = np.clip(expected, 1, np.iinfo(np.uint16).max).astype(np.uint16)
+    if facts.calibrations:
+        expected = _expect_error(facts, chunk, reading, candidate)
+        uncertainty = np.clip(np.rint(expected), 1, np.iinfo(np.uint16).max).astype(np.uint16)
         done = _without_doubtful(facts, done, uncertainty)
     pixels = _clip_to_area(facts, step_index, core_of(facts, chunk), reading, done, uncertainty)
     counted = {
@@ -58,6 +53,32 @@ def make_pixels(
         "windows": len(reading.choice),
         "windows_skipped": reading.choice.skipped,
     }
+
+
+def _expect_error(
+    facts: RunFacts, chunk: Chunk, reading: Reading, candidate: Candidate
+) -> Float32Array:
+    """Return (y, x) of a core: the likely error in reflectance numbers, by what made a pixel."""
+    signs = core_signs(facts, chunk, reading.observation, candidate)
+    expected = facts.calibrations["reconstructed"].expected_error(signs)
+    if reading.others is None:
+        return expected
+    core = core_of(facts, chunk)
+    calibration = facts.calibrations.get("other_days", AS_EXPECTED)
+    told = calibration.expected_error(doubt_of(reading.others, core))
+    return np.where(reading.others.estimate.known[core], told, expected)
+
+
+def doubt_of(others: MadeOfOtherDays, part: tuple[slice, slice]) -> Float32Array:
+    """Return (sign, y, x) of ``uncertainty.OTHER_DAYS_SIGNS`` for a part."""
+    expected, disagreement = others.estimate.error[part], others.disagreement[part]
+    return np.stack(
+        [
+            np.where(np.isfinite(expected), expected, disagreement),
+            disagreement,
+            np.abs(others.days[part]).astype(np.float32),
+        ]
+    )
 
 
 def _clip_to_area(

@@ -38,6 +38,7 @@ from cloudfree.restoration.other_days import (
     References,
     SceneFit,
     Window,
+    ask_experts,
     fit_scene,
     join_windows,
     make_pixels,
@@ -80,21 +81,42 @@ class MadeOfOtherDays:
     """(y, x): how many observations served."""
     disagreement: Float32Array
     """(y, x) reflectance numbers: how far experts lie from their fusion."""
+    experts: Mapping[str, OtherDays]
+    """What single experts make of the same pixels, where they were asked."""
 
     @classmethod
-    def empty(cls, bands: int, shape: tuple[int, int]) -> MadeOfOtherDays:
+    def empty(
+        cls, bands: int, shape: tuple[int, int], experts: tuple[str, ...] = ()
+    ) -> MadeOfOtherDays:
         """Return one in which nothing is known yet."""
+        known, error = np.zeros(shape, bool), np.full(shape, np.nan, np.float32)
+
+        def estimate() -> OtherDays:
+            numbers = np.zeros((bands, *shape), np.float32)
+            return OtherDays(reflectance=numbers, known=known, error=error)
+
         return cls(
-            estimate=OtherDays(
-                reflectance=np.zeros((bands, *shape), np.float32),
-                known=np.zeros(shape, bool),
-                error=np.full(shape, np.nan, np.float32),
-            ),
+            estimate=estimate(),
             scene=np.zeros(shape, np.uint16),
             days=np.zeros(shape, np.int16),
             count=np.zeros(shape, np.uint8),
             disagreement=np.zeros(shape, np.float32),
+            experts={name: estimate() for name in experts},
         )
+
+    def put(
+        self, at: tuple[Int64Array, Int64Array], pixels: MadePixels, scenes: UInt16Array
+    ) -> None:
+        """Fill in pixels (n,) ``at`` rows and columns; ``scenes`` (ref, n) says what they saw."""
+        known = pixels.count > 0
+        self.estimate.reflectance[:, *at] = pixels.reflectance
+        self.estimate.known[at] = known
+        self.estimate.error[at] = pixels.expected_error
+        self.count[at] = pixels.count
+        self.days[at] = pixels.nearest_days
+        self.disagreement[at] = pixels.disagreement
+        nearest = np.maximum(pixels.nearest, 0)[None]
+        self.scene[at] = np.where(known, np.take_along_axis(scenes, nearest, axis=0)[0], 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +277,8 @@ class Archive:
     """Reads."""
     clock: Clock
     """Measures."""
+    experts: tuple[str, ...] = ()
+    """To be asked alone as well, for comparison: ``closest``, ``line``."""
 
     def make(
         self, step: Step, geobox: GeoBox, observation: Observation, wanted: BoolArray
@@ -270,18 +294,24 @@ class Archive:
             here = wanted & (observation.optical_scene == index + 1)
             if fitted is None or not fitted.references or not here.any():
                 continue
-            made = made or MadeOfOtherDays.empty(len(observation.reflectance), wanted.shape)
+            bands = len(observation.reflectance)
+            made = made or MadeOfOtherDays.empty(bands, wanted.shape, self.experts)
             for part in _blocks(here):
-                pixels, scenes = self._make_part(
-                    fitted, geobox[part], here[part], len(observation.reflectance)
-                )
-                _put(made, part, here[part], pixels, scenes)
+                observed, scenes = self._read(fitted, geobox[part], here[part], bands)
+                with self.clock.row("other_days.make_pixels"):
+                    pixels = make_pixels(fitted.fit, observed)
+                    alone = ask_experts(fitted.fit, observed) if self.experts else {}
+                rows, cols = np.nonzero(here[part])
+                at = (rows + part[0].start, cols + part[1].start)
+                made.put(at, pixels, scenes)
+                for name, one in made.experts.items():
+                    one.reflectance[:, *at] = alone[name]
         return made
 
-    def _make_part(
+    def _read(
         self, fitted: FittedReferences, geobox: GeoBox, where: BoolArray, bands: int
-    ) -> tuple[MadePixels, UInt16Array]:
-        """Return the pixels (n,) of a part, and which scene each observation (ref, n) is of.
+    ) -> tuple[References, UInt16Array]:
+        """Return what references show of some pixels (n,), and of which scene each (ref, n) is.
 
         A pixel uses nothing beyond its fifth clear observation on either side: a reference that no
         pixel wants any more is not read.
@@ -303,11 +333,8 @@ class Archive:
             scenes[index] = self._numbers(reference)[look.optical_scene[where]]
             if look.snow is not None:
                 snow[index] = look.snow[where]
-        with self.clock.row("other_days.make_pixels"):
-            asked = References(
-                reflectance=reflectance, clear=clear, days=days_of(references), snow=snow
-            )
-            return make_pixels(fitted.fit, asked), scenes
+        days = days_of(references)
+        return References(reflectance=reflectance, clear=clear, days=days, snow=snow), scenes
 
     def _numbers(self, reference: Reference) -> UInt16Array:
         """Return what 0, 1, 2, … of a reference's ``optical_scene`` are in the table."""
@@ -322,24 +349,3 @@ def _blocks(wanted: BoolArray) -> Iterator[tuple[slice, slice]]:
         y, x = (np.flatnonzero(block.any(axis=axis)) for axis in (1, 0))
         if len(y):
             yield slice(top + y[0], top + y[-1] + 1), slice(left + x[0], left + x[-1] + 1)
-
-
-def _put(
-    made: MadeOfOtherDays,
-    part: tuple[slice, slice],
-    where: BoolArray,
-    pixels: MadePixels,
-    scenes: UInt16Array,
-) -> None:
-    """Write pixels (n,) into the part of the layers (y, x) that they belong to."""
-    rows, cols = np.nonzero(where)
-    at = (rows + part[0].start, cols + part[1].start)
-    known = pixels.count > 0
-    made.estimate.reflectance[:, *at] = pixels.reflectance
-    made.estimate.known[at] = known
-    made.estimate.error[at] = pixels.expected_error
-    made.count[at] = pixels.count
-    made.days[at] = pixels.nearest_days
-    made.disagreement[at] = pixels.disagreement
-    nearest = np.maximum(pixels.nearest, 0)[None]
-    made.scene[at] = np.where(known, np.take_along_axis(scenes, nearest, axis=0)[0], 0)

@@ -48,8 +48,9 @@ class RunFacts:
     """Signs links when they are read."""
     model: str
     """Name under which workers share the model."""
-    calibration: Calibration | None
-    """What turns signs of doubt into an expected error; None where no layer of it is asked for."""
+    calibrations: Mapping[str, Calibration]
+    """Kind of made pixels, as the classes of ``source`` are called -> what turns its signs of doubt
+    into an expected error; none where no layer of it is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,13 @@ docs/internals/other_days.md says more.
 
 from cloudfree.restoration.other_days.references import References, Sample
 from cloudfree.restoration.other_days.sampling import Window, join_windows
-from cloudfree.restoration.other_days.scene_fit import MadePixels, SceneFit, fit_scene, make_pixels
+from cloudfree.restoration.other_days.scene_fit import (
+    MadePixels,
+    SceneFit,
+    ask_experts,
+    fit_scene,
+    make_pixels,
+)
 
 __all__ = [
     "MadePixels",
@@ -18,6 +24,7 @@ __all__ = [
     "Sample",
     "SceneFit",
     "Window",
+    "ask_experts",
     "fit_scene",
     "join_windows",
     "make_pixels",
