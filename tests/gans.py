@@ -11,9 +11,11 @@ from safetensors.torch import save_file
 from cloudfree.core.bands import RGB
 from cloudfree.core.contract import Channels
 from cloudfree.gan import build_generator, init_weights
+from cloudfree.gan.fill import RemovalFill
 from cloudfree.gan.removal import CloudRemoval, count_inputs
 
 INPUTS = ("cloudy", "translated", "made")
+OF_OTHER_DAYS = ("cloudy", "reference", "reference_seen", "reference_error", "made")
 WIDTH = 4
 COLOUR = Channels(bands=RGB)
 
@@ -23,6 +25,7 @@ def write_tiny_gans(
     *,
     channels: Channels = COLOUR,
     inputs: tuple[str, ...] = INPUTS,
+    fill: RemovalFill = "regression",
     stride_px: int = 192,
     seed: int = 3,
     dtype: torch.dtype = torch.float16,
@@ -42,7 +45,7 @@ def write_tiny_gans(
         init_weights(network, std=0.2)
     networks = {
         "sar2opt": gan1,
-        "cloud_removal": CloudRemoval(gan2, inputs, "regression", residual=True),
+        "cloud_removal": CloudRemoval(gan2, inputs, fill, residual=True),
     }
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
@@ -60,7 +63,7 @@ def write_tiny_gans(
         'generator = "drib"',
         f"width = {WIDTH}",
         f"inputs = {list(inputs)}",
-        'fill = "regression"',
+        f'fill = "{fill}"',
         "residual = true",
     ]
     for role, network in networks.items():

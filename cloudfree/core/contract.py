@@ -11,6 +11,8 @@ from cloudfree.core.errors import SettingsError
 
 POLARIZATIONS = ("vv", "vh")
 """Of Sentinel-1 over land."""
+OF_OTHER_DAYS = ("reference", "reference_seen", "reference_error")
+"""What a network may be given of other days: see RemovalContract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +75,17 @@ class RemovalContract(GeneratorContract):
     """GAN2's generator, and what it is given (see gan.removal.CloudRemoval)."""
 
     inputs: tuple[str, ...]
-    """Of ``cloudy observed translated radar made``, in order."""
+    """Of ``cloudy observed translated radar made reference reference_seen reference_error``, in
+    order; the last three are what other days say (see types.OtherDaysPicture)."""
     fill: str
-    """What stands in the cloudy picture where the ground is not seen."""
+    """What stands in the cloudy picture where the ground is not seen (see gan.fill)."""
     residual: bool
     """The generator's answer is added to that picture."""
+
+    @property
+    def wants_other_days(self) -> bool:
+        """Whether it is given what other days say, as input or as fill."""
+        return any(name in OF_OTHER_DAYS for name in (*self.inputs, self.fill))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +146,11 @@ class Contract(Channels):
     """For evaluations; a run does not use it."""
     weights: tuple[Weights, ...] = ()
     """Files of weights; none for a model without."""
+
+    @property
+    def wants_other_days(self) -> bool:
+        """Whether the model is to know what other days say of every pixel of its windows."""
+        return self.cloud_removal is not None and self.cloud_removal.wants_other_days
 
     def __post_init__(self) -> None:
         Channels.__post_init__(self)  # super() does not find it in a class with slots

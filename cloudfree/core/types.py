@@ -31,6 +31,33 @@ class Masks:
     """(..., y, x): True where cloud or shadow hides the ground."""
 
 
+LARGEST_ERROR = 1.0
+"""In a picture's units: the middle of the picture errs by no more, whatever the truth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherDaysPicture:
+    """What other days say of windows, in the units of their pictures."""
+
+    picture: Float32Array
+    """(n, band, y, x) in [-1, 1], stretched as the optical one; the contract's fill where none."""
+    known: BoolArray
+    """(n, y, x): True where there is an estimate."""
+    error: Float32Array
+    """(n, y, x) expected absolute error, mean over bands, at most LARGEST_ERROR; that also where
+    it is not known, or where there is no estimate."""
+
+    @classmethod
+    def empty(cls, optical: Float32Array, fill: float) -> OtherDaysPicture:
+        """Return it for windows (n, band, y, x) of which no other day knows anything."""
+        shape = (len(optical), *optical.shape[2:])
+        return cls(
+            picture=np.full_like(optical, fill),
+            known=np.zeros(shape, bool),
+            error=np.full(shape, LARGEST_ERROR, np.float32),
+        )
+
+
 class Signer(Protocol):
     """Makes the links of a provider readable. Is sent to workers, so it must survive pickling."""
 
@@ -83,6 +110,34 @@ class SceneFitted(Protocol):
     def fitted(self, numbers: list[list[float]]) -> Model:
         """Return the model that uses these numbers."""
         ...
+
+
+@runtime_checkable
+class FusesOtherDays(Protocol):
+    """A model that can be told what other days say; it is where its contract wants them."""
+
+    def fuse(
+        self,
+        optical: Float32Array,
+        radar: Float32Array,
+        masks: Masks,
+        other_days: OtherDaysPicture | None,
+    ) -> Float32Array:
+        """Return candidates as a Model does; None stands for other days that know nothing."""
+        ...
+
+
+def ask_model(
+    model: Model,
+    optical: Float32Array,
+    radar: Float32Array,
+    masks: Masks,
+    other_days: OtherDaysPicture | None,
+) -> Float32Array:
+    """Return a model's candidates, told what other days say where there is something to tell."""
+    if other_days is not None and isinstance(model, FusesOtherDays):
+        return model.fuse(optical, radar, masks, other_days)
+    return model(optical, radar, masks)
 
 
 @runtime_checkable

@@ -17,6 +17,10 @@ Fill = Literal["cloud", "mean", "inpaint", "regression"]
 pixels. ``inpaint``: seen colours spread into the gap. ``regression``: least squares of seen colours
 on the guides (translated picture, smoothed radar), plus its error spread into the gap."""
 
+RemovalFill = Literal[Fill, "reference"]
+"""What GAN2 may ask for. ``reference``: the estimate of other days, which then counts as seen; what
+they do not know either is filled as by ``regression``."""
+
 RIDGE = 0.01
 """Weight of "change nothing" in the regression, as a share of the window's pixels."""
 RADII_PX = (1, 4, 12)

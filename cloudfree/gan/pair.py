@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, cast, get_args
 import torch
 from torch import Tensor, nn
 
+from cloudfree.core.types import OtherDaysPicture
 from cloudfree.gan.batches import Batches, CudaMemory
 from cloudfree.gan.build import Network, build_generator
-from cloudfree.gan.fill import Fill
-from cloudfree.gan.removal import INPUTS, CloudRemoval, count_inputs
+from cloudfree.gan.fill import RemovalFill
+from cloudfree.gan.removal import INPUTS, CloudRemoval, OtherDaysTensors, count_inputs
 
 if TYPE_CHECKING:
     from cloudfree.core.contract import Contract
-    from cloudfree.core.types import Float32Array, Masks
-
+    from cloudfree.core.types import AnyArray, Float32Array, Masks
 
 logger = logging.getLogger(__name__)
 
@@ -40,21 +40,33 @@ class TwoGans:
     """How windows are batched on an accelerator; None on the CPU."""
 
     def __call__(self, optical: Float32Array, radar: Float32Array, masks: Masks) -> Float32Array:
-        """Return candidate pictures (n, band, y, x); see types.Model.
+        """Return candidate pictures (n, band, y, x); see types.Model."""
+        return self.fuse(optical, radar, masks, None)
+
+    def fuse(
+        self,
+        optical: Float32Array,
+        radar: Float32Array,
+        masks: Masks,
+        other_days: OtherDaysPicture | None,
+    ) -> Float32Array:
+        """Return candidate pictures (n, band, y, x); see types.FusesOtherDays.
 
         On the CPU each window has a thread for itself: convolutions choose their order of sums by
         the size of the batch and the number of threads, and a window's bits must depend on neither.
         On an accelerator they go in batches, and that promise is one of rounding.
         """
+        layers: list[AnyArray] = [optical, radar, masks.seen[:, None]]
+        if self.contract.wants_other_days:
+            told = other_days or OtherDaysPicture.empty(optical, self.contract.fill)
+            layers += [told.picture, told.known[:, None], told.error[:, None]]
 
         @torch.inference_mode()
         def restore(part: slice) -> Tensor:
-            candidate = self._restore(
-                torch.from_numpy(optical[part]).to(self.device),
-                torch.from_numpy(radar[part]).to(self.device),
-                torch.from_numpy(masks.seen[part, None]).to(self.device),
-            )
-            return candidate.cpu()
+            given = (torch.from_numpy(layer[part]).to(self.device) for layer in layers)
+            cloudy, backscatter, seen, *others = given
+            known = OtherDaysTensors(*others) if others else None
+            return self._restore(cloudy, backscatter, seen, known).cpu()
 
         return self._run(restore, len(optical))
 
@@ -116,10 +128,12 @@ class TwoGans:
         translated: Tensor = self.sar2opt(radar)
         return translated
 
-    def _restore(self, cloudy: Tensor, radar: Tensor, seen: Tensor) -> Tensor:
+    def _restore(
+        self, cloudy: Tensor, radar: Tensor, seen: Tensor, other_days: OtherDaysTensors | None
+    ) -> Tensor:
         listens = "translated" in self.cloud_removal.inputs
         translated = self.translate(radar) if listens else radar[:, :0]
-        candidate: Tensor = self.cloud_removal(cloudy, seen, radar, translated)
+        candidate: Tensor = self.cloud_removal(cloudy, seen, radar, translated, other_days)
         return candidate
 
 
@@ -128,7 +142,9 @@ def build_gans(contract: Contract, weights: Mapping[str, Mapping[str, Tensor]]) 
     removal = contract.cloud_removal
     if removal is None or "cloud_removal" not in weights:
         raise ValueError("there is no [cloud_removal] with weights")
-    unknown = sorted({removal.fill} - set(get_args(Fill)) | set(removal.inputs) - set(INPUTS))
+    unknown = sorted(
+        {removal.fill} - set(get_args(RemovalFill)) | set(removal.inputs) - set(INPUTS)
+    )
     if unknown:
         raise ValueError(f"[cloud_removal] asks for unknown {', '.join(unknown)}")
     generator = build_generator(
@@ -138,7 +154,7 @@ def build_gans(contract: Contract, weights: Mapping[str, Mapping[str, Tensor]]) 
         width=removal.width,
     )
     gan2 = CloudRemoval(
-        generator, removal.inputs, cast(Fill, removal.fill), residual=removal.residual
+        generator, removal.inputs, cast(RemovalFill, removal.fill), residual=removal.residual
     )
     _load(gan2, weights["cloud_removal"], "cloud_removal")
     gan1 = None

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from cloudfree.gan.fill import Fill, fill_hidden, radar_guides
+from cloudfree.core.contract import OF_OTHER_DAYS
+from cloudfree.gan.fill import RemovalFill, fill_hidden, radar_guides
 
 if TYPE_CHECKING:
     from cloudfree.core.contract import Channels
 
-INPUTS = ("cloudy", "observed", "translated", "radar", "made")
+INPUTS = ("cloudy", "observed", "translated", "radar", "made", *OF_OTHER_DAYS)
 """Kinds of input that a generator may see."""
 
 
 def count_inputs(inputs: tuple[str, ...], channels: Channels) -> int:
-    """Return how many channels some kinds of input have together; the mask ``made`` is one."""
+    """Return how many channels some kinds of input have together; a mask or an error is one."""
     bands = len(channels.bands)
     counts = {
         "cloudy": bands,
@@ -25,8 +26,22 @@ def count_inputs(inputs: tuple[str, ...], channels: Channels) -> int:
         "translated": bands,
         "radar": channels.radar_channels,
         "made": 1,
+        "reference": bands,
+        "reference_seen": 1,
+        "reference_error": 1,
     }
     return sum(counts[name] for name in inputs)
+
+
+class OtherDaysTensors(NamedTuple):
+    """What other days say of a batch; see types.OtherDaysPicture."""
+
+    picture: Tensor
+    """(batch, band, y, x) in [-1, 1]."""
+    known: Tensor
+    """Bool, (batch, 1, y, x)."""
+    error: Tensor
+    """(batch, 1, y, x)."""
 
 
 class CloudRemoval(nn.Module):
@@ -35,42 +50,68 @@ class CloudRemoval(nn.Module):
     ``inputs`` names what the generator sees, in order; ``fill`` what stands in the cloudy picture
     where the ground is not seen; with ``residual`` the generator's answer is added to that filled
     picture. ``observed`` among the inputs is the cloudy picture before it was filled: what shows
-    through thin cloud and in shadow. The paper: inputs ``cloudy translated``, fill ``cloud``, no
-    residual.
+    through thin cloud and in shadow. ``reference`` is what other days say of each pixel,
+    ``reference_seen`` where they say something, ``reference_error`` how far that is expected to be
+    off. Masks are 1 and -1. The paper: inputs ``cloudy translated``, fill ``cloud``, no residual.
     """
 
     def __init__(
-        self, generator: nn.Module, inputs: tuple[str, ...], fill: Fill, *, residual: bool
+        self, generator: nn.Module, inputs: tuple[str, ...], fill: RemovalFill, *, residual: bool
     ) -> None:
         super().__init__()
         self.generator = generator
         self.inputs = inputs
-        self.fill: Fill = fill
+        self.fill: RemovalFill = fill
         self.residual = residual
 
-    def forward(self, cloudy: Tensor, seen: Tensor, radar: Tensor, translated: Tensor) -> Tensor:
+    def forward(
+        self,
+        cloudy: Tensor,
+        seen: Tensor,
+        radar: Tensor,
+        translated: Tensor,
+        other_days: OtherDaysTensors | None = None,
+    ) -> Tensor:
         """Return candidates (batch, band, y, x) in [-1, 1] for every pixel.
 
-        ``seen`` is bool, (batch, 1, y, x); ``translated`` counts only if ``inputs`` names it.
+        ``seen`` is bool, (batch, 1, y, x); ``translated`` counts only if ``inputs`` names it,
+        ``other_days`` only if ``inputs`` or ``fill`` does.
         """
-        filled = self.fill_in(cloudy, seen, radar, translated)
-        answer: Tensor = self.generator(self.join(filled, cloudy, seen, radar, translated))
+        filled = self.fill_in(cloudy, seen, radar, translated, other_days)
+        joined = self.join(filled, cloudy, seen, radar, translated, other_days)
+        answer: Tensor = self.generator(joined)
         return (filled + answer).clamp(-1, 1) if self.residual else answer
 
     @torch.no_grad()
-    def fill_in(self, cloudy: Tensor, seen: Tensor, radar: Tensor, translated: Tensor) -> Tensor:
+    def fill_in(
+        self,
+        cloudy: Tensor,
+        seen: Tensor,
+        radar: Tensor,
+        translated: Tensor,
+        other_days: OtherDaysTensors | None = None,
+    ) -> Tensor:
         """Return the cloudy picture as the generator sees it."""
-        if self.fill != "regression":
-            return fill_hidden(cloudy, seen, radar, self.fill)
+        fill = self.fill
+        if fill == "reference":
+            assert other_days is not None
+            cloudy = torch.where(other_days.known & ~seen, other_days.picture, cloudy)
+            seen, fill = seen | other_days.known, "regression"
+        if fill != "regression":
+            return fill_hidden(cloudy, seen, radar, fill)
         guides = radar_guides(radar)
         if "translated" not in self.inputs:
-            return fill_hidden(cloudy, seen, guides, self.fill)
-        return fill_hidden(
-            cloudy, seen, torch.cat([guides, translated], dim=1), self.fill, translated
-        )
+            return fill_hidden(cloudy, seen, guides, fill)
+        return fill_hidden(cloudy, seen, torch.cat([guides, translated], dim=1), fill, translated)
 
     def join(
-        self, filled: Tensor, cloudy: Tensor, seen: Tensor, radar: Tensor, translated: Tensor
+        self,
+        filled: Tensor,
+        cloudy: Tensor,
+        seen: Tensor,
+        radar: Tensor,
+        translated: Tensor,
+        other_days: OtherDaysTensors | None = None,
     ) -> Tensor:
         """Return the generator's input, also the discriminator's condition."""
         parts = {
@@ -80,4 +121,10 @@ class CloudRemoval(nn.Module):
             "radar": radar,
             "made": 1 - 2 * seen.to(filled.dtype),
         }
+        if other_days is not None:
+            parts |= {
+                "reference": other_days.picture,
+                "reference_seen": 2 * other_days.known.to(filled.dtype) - 1,
+                "reference_error": other_days.error,
+            }
         return torch.cat([parts[name] for name in self.inputs], dim=1)

@@ -34,6 +34,11 @@ class OpticalStatistics:
     seen_pixels: int
     """Size of the sample; too small a one gives the defaults."""
 
+    @property
+    def unit(self) -> float:
+        """Reflectance numbers that 1 is in a picture, of which -1 to 1 is 2; mean over bands."""
+        return float(np.mean(self.high) - np.mean(self.low)) / 2
+
     def of_bands(self, bands: list[int]) -> OpticalStatistics:
         """Return the statistics of some bands, in their order."""
         low, high = (tuple(limits[band] for band in bands) for limits in (self.low, self.high))
@@ -125,7 +130,10 @@ def measure_radar(decibel: Float32Array) -> RadarStatistics:
 
 
 def to_picture(
-    reflectance: UInt16Array, seen: BoolArray, statistics: OpticalStatistics, fill: float
+    reflectance: UInt16Array | Float32Array,
+    seen: BoolArray,
+    statistics: OpticalStatistics,
+    fill: float,
 ) -> Float32Array:
     """Return (..., band, y, x) in [-1, 1]: seen pixels stretched and clipped, others ``fill``."""
     low, high = _limits(statistics)

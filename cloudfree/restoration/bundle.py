@@ -12,10 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from cloudfree.core.bands import RGB
-from cloudfree.core.contract import Contract
+from cloudfree.core.contract import OF_OTHER_DAYS, Contract
 from cloudfree.core.errors import BundleError, SettingsError
 from cloudfree.core.tables import build, read_toml
-from cloudfree.core.types import AnyArray, Float32Array, Masks, Model
+from cloudfree.core.types import (
+    LARGEST_ERROR,
+    AnyArray,
+    Float32Array,
+    Masks,
+    Model,
+    OtherDaysPicture,
+)
 from cloudfree.restoration.baseline import Baseline
 from cloudfree.restoration.restore import restore_alone
 from cloudfree.restoration.smoothing import gaussian
@@ -122,7 +129,8 @@ def _is_file(path: Path) -> bool:
 def write_golden(folder: Path, *, seed: int = 0) -> None:
     """Write ``golden.npz`` to a bundle: inputs drawn by ``seed``, and what its model makes of them.
 
-    It holds ``optical``, ``radar``, ``seen``, ``made`` as in types.Model, and ``expected``.
+    It holds ``optical``, ``radar``, ``seen``, ``made`` as in types.Model, and ``expected``; for a
+    model that wants other days also what they say, by the names of its inputs.
     """
     bundle = open_bundle(str(folder))
     contract = bundle.contract
@@ -134,14 +142,30 @@ def write_golden(folder: Path, *, seed: int = 0) -> None:
     noise = rng.standard_normal((contract.radar_channels, *shape))
     radar = np.clip(gaussian(noise, 2.0) * 4, -1, 1).transpose(1, 0, 2, 3)
     texture = gaussian(rng.standard_normal((len(contract.bands or RGB), *shape)), 4.0) * 6
-    optical = np.clip(0.4 * radar[:, :1] + texture.transpose(1, 0, 2, 3) - 0.2, -1, 1)
-    optical[~np.broadcast_to(seen[:, None], optical.shape)] = contract.fill
-    given = {"optical": optical.astype(np.float16), "radar": radar.astype(np.float16)}
+    ground = np.clip(0.4 * radar[:, :1] + texture.transpose(1, 0, 2, 3) - 0.2, -1, 1)
+    optical = np.where(seen[:, None], ground, contract.fill)
+    given: dict[str, AnyArray] = {
+        "optical": optical.astype(np.float16),
+        "radar": radar.astype(np.float16),
+    }
+    if contract.wants_other_days:
+        given |= _draw_other_days(rng, ground, contract.fill)
     masks = Masks(seen=seen, made=~seen)
     made = _restore_golden(bundle, given, masks)
-    np.savez_compressed(
-        folder / GOLDEN, **given, seen=masks.seen, made=masks.made, expected=made.astype(np.float16)
-    )
+    given |= {"seen": masks.seen, "made": masks.made, "expected": made.astype(np.float16)}
+    np.savez_compressed(folder / GOLDEN, allow_pickle=False, **given)
+
+
+def _draw_other_days(
+    rng: np.random.Generator, ground: AnyArray, fill: float
+) -> dict[str, AnyArray]:
+    """Return what other days say of ground (n, band, y, x): nearly it, and in places nothing."""
+    known = gaussian(rng.standard_normal(ground[:, 0].shape), 12.0) > -0.02
+    error = np.where(known, rng.uniform(0, 0.2, known.shape), LARGEST_ERROR)
+    off = error[:, None] * rng.uniform(-1, 1, ground.shape)
+    picture = np.where(known[:, None], np.clip(ground + off, -1, 1), fill)
+    layers = (picture.astype(np.float16), known, error.astype(np.float16))
+    return dict(zip(OF_OTHER_DAYS, layers, strict=True))
 
 
 def check_golden(bundle: Bundle) -> float:
@@ -164,7 +188,13 @@ def check_golden(bundle: Bundle) -> float:
 
 def _restore_golden(bundle: Bundle, given: dict[str, AnyArray], masks: Masks) -> Float32Array:
     optical, radar = (given[name].astype(np.float32) for name in ("optical", "radar"))
-    return restore_alone(bundle.load(), optical, radar, masks)
+    other_days = None
+    if bundle.contract.wants_other_days:
+        picture, known, error = (given[name] for name in OF_OTHER_DAYS)
+        other_days = OtherDaysPicture(
+            picture=picture.astype(np.float32), known=known, error=error.astype(np.float32)
+        )
+    return restore_alone(bundle.load(), optical, radar, masks, other_days)
 
 
 def _verify(file: Path, expected: str) -> None:

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloudfree.core.types import BoolArray, Float32Array, Masks, Model, SceneFitted, UInt16Array
+from cloudfree.core.types import (
+    LARGEST_ERROR,
+    BoolArray,
+    Float32Array,
+    Masks,
+    Model,
+    OtherDaysPicture,
+    SceneFitted,
+    UInt16Array,
+    ask_model,
+)
 from cloudfree.geometry.windows import Lattice, WindowChoice
 from cloudfree.pixels.observation import Observation
 from cloudfree.pixels.radiometry import (
@@ -118,15 +128,41 @@ def cut_windows(
     )
 
 
+def cut_other_days(
+    observation: Observation, slices: list[tuple[slice, slice]], pair: PairModel
+) -> OtherDaysPicture | None:
+    """Return what other days say of some windows; None where the model does not want to know, or
+    nobody asked them.
+    """
+    other_days, contract = observation.other_days, pair.model.contract
+    if other_days is None or not contract.wants_other_days:
+        return None
+    bands = list(pair.bands)
+    statistics = pair.optical.of_bands(bands)
+    known = np.stack([other_days.known[part] for part in slices])
+    reflectance = np.stack([other_days.reflectance[bands, *part] for part in slices])
+    error = np.stack([other_days.error[part] for part in slices]) / np.float32(statistics.unit)
+    return OtherDaysPicture(
+        picture=to_picture(reflectance, known, statistics, contract.fill),
+        known=known,
+        # fmin takes the other one where the error is not known, NaN
+        error=np.where(known, np.fmin(error, LARGEST_ERROR), np.float32(LARGEST_ERROR)),
+    )
+
+
 def restore_alone(
-    model: Model, optical: Float32Array, radar: Float32Array, masks: Masks
+    model: Model,
+    optical: Float32Array,
+    radar: Float32Array,
+    masks: Masks,
+    other_days: OtherDaysPicture | None = None,
 ) -> Float32Array:
     """Return candidates for windows that stand for their scene: a SceneFitted model is fitted to
     them first. Arrays as in types.Model.
     """
     if isinstance(model, SceneFitted):
         model = model.fitted(model.fit(optical, radar, masks))
-    return model(optical, radar, masks)
+    return ask_model(model, optical, radar, masks, other_days)
 
 
 def _run_batch(
@@ -140,13 +176,13 @@ def _run_batch(
     Behind the bands come the model's signs, where they are asked for.
     """
     windows = cut_windows(observation, slices, pair)
-    picture = pair.model(*windows)
+    other_days = cut_other_days(observation, slices, pair)
+    picture = ask_model(pair.model, *windows, other_days)
     bands = list(pair.bands)
     statistics = pair.optical.of_bands(bands)
     numbers = np.empty_like(picture)
     numbers[:, bands] = from_picture(picture, statistics)
     if not with_signs:
         return numbers
-    span = np.mean(statistics.high) - np.mean(statistics.low)
-    signs = read_signs(pair.model, *windows, picture) * np.float32(span / 2)
+    signs = read_signs(pair.model, *windows, picture, other_days) * np.float32(statistics.unit)
     return np.concatenate([numbers, signs], axis=1)

@@ -10,7 +10,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from cloudfree.core.types import AnyArray, Float32Array, Masks, Model
+from cloudfree.core.types import (
+    AnyArray,
+    Float32Array,
+    Masks,
+    Model,
+    OtherDaysPicture,
+    ask_model,
+)
 
 MODEL_SIGNS = 2
 """Spread and disagreement."""
@@ -34,6 +41,7 @@ def read_signs(
     radar: Float32Array,
     masks: Masks,
     candidate: Float32Array,
+    other_days: OtherDaysPicture | None = None,
 ) -> Float32Array:
     """Return (n, 2, y, x): spread and disagreement of windows, means over the picture's bands.
 
@@ -41,10 +49,12 @@ def read_signs(
     """
     members = [candidate]
     for axes in _MIRRORED:
-        turned = model(
+        turned = ask_model(
+            model,
             _flip(optical, axes),
             _flip(radar, axes),
             Masks(seen=_flip(masks.seen, axes), made=_flip(masks.made, axes)),
+            other_days and _flip_other_days(other_days, axes),
         )
         members.append(_flip(turned, axes))
     spread = np.std(members, axis=0, dtype=np.float32).mean(axis=1)
@@ -58,3 +68,11 @@ def read_signs(
 
 def _flip(array: AnyArray, axes: tuple[int, ...]) -> AnyArray:
     return np.ascontiguousarray(np.flip(array, axes))
+
+
+def _flip_other_days(other_days: OtherDaysPicture, axes: tuple[int, ...]) -> OtherDaysPicture:
+    return OtherDaysPicture(
+        picture=_flip(other_days.picture, axes),
+        known=_flip(other_days.known, axes),
+        error=_flip(other_days.error, axes),
+    )

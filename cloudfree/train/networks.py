@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cloudfree.gan import Network, build_generator, init_weights
-from cloudfree.gan.fill import Fill
+from cloudfree.gan.fill import RemovalFill
 from cloudfree.gan.removal import CloudRemoval, count_inputs
 from cloudfree.train.batches import Batch
 from cloudfree.train.settings import TrainSettings
@@ -35,7 +35,7 @@ def build_network(settings: TrainSettings) -> nn.Module:
     if chosen.residual:
         assert isinstance(generator.last, nn.ConvTranspose2d)
         nn.init.zeros_(generator.last.weight)  # the answer starts as the filled picture
-    fill = cast(Fill, chosen.fill)
+    fill = cast(RemovalFill, chosen.fill)
     return CloudRemoval(generator, chosen.inputs, fill, residual=chosen.residual)
 
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cloudfree.core.contract import Channels
+from cloudfree.core.contract import OF_OTHER_DAYS, Channels
 from cloudfree.core.errors import RequestError
 from cloudfree.core.tables import build
 from cloudfree.synthetic.clouds import Cloud
@@ -92,7 +92,9 @@ def prepare(
 
     A training that is new begins with the weights in ``start``, if given. It trains on one device,
     the best there is, unless ``fabric`` has others. ``readers`` processes draw its batches ahead.
+    RequestError where the settings ask for what no pair holds.
     """
+    _refuse_other_days(settings)
     training, validation = read_split(folders, settings)
     validation = cut_windows(validation, 256)
     library = _read_library(clouds, settings) if clouds else []
@@ -115,6 +117,16 @@ def prepare(
     if start is not None and trainer.step == 0:
         trainer.start_from(start)
     return trainer
+
+
+def _refuse_other_days(settings: TrainSettings) -> None:
+    chosen = settings.generator
+    wanted = [name for name in OF_OTHER_DAYS if name in (*chosen.inputs, chosen.fill)]
+    if wanted and settings.task == "cloud_removal":
+        raise RequestError(
+            f"[generator] asks for {', '.join(wanted)}; pairs hold nothing of other days. Leave it "
+            "out of inputs and fill"
+        )
 
 
 def _read_library(clouds: Path, settings: TrainSettings) -> list[Cloud]:

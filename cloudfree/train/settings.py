@@ -10,7 +10,7 @@ from cloudfree.core.contract import Channels
 from cloudfree.core.errors import SettingsError
 from cloudfree.core.tables import require
 from cloudfree.gan import Network
-from cloudfree.gan.fill import Fill
+from cloudfree.gan.fill import RemovalFill
 from cloudfree.gan.removal import INPUTS
 from cloudfree.synthetic.clouds import CloudSettings
 from cloudfree.train.losses import Objective
@@ -103,7 +103,7 @@ class GeneratorSettings:
     dropout: float = 0.5
     inputs: tuple[str, ...] = ("cloudy", "translated")
     """What GAN2 sees, of ``cloudy observed translated radar made`` (see gan.removal.CloudRemoval);
-    ``cloudy radar`` is Table 5, row 2."""
+    ``cloudy radar`` is Table 5, row 2. What is of other days no pair holds yet."""
     fill: str = "cloud"
     """What stands in the cloudy picture under cloud; see ``cloudfree.gan.fill``."""
     residual: bool = False
@@ -111,7 +111,7 @@ class GeneratorSettings:
 
     def __post_init__(self) -> None:
         _choose("network", self.network, get_args(Network))
-        _choose("fill", self.fill, get_args(Fill))
+        _choose("fill", self.fill, get_args(RemovalFill))
         for name in self.inputs:
             _choose("inputs", name, INPUTS)
         require(self.width >= 2 and self.width % 2 == 0, "width is odd or below 2")

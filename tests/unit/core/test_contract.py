@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cloudfree.core.contract import Channels, Contract, Weights
+from cloudfree.core.contract import Channels, Contract, RemovalContract, Weights
 from cloudfree.core.errors import SettingsError
 
 
@@ -40,6 +40,25 @@ def test_one_polarisation_is_the_best_there_is_and_all_are_all_or_none() -> None
 def test_a_stride_as_long_as_the_window_is_allowed() -> None:
     contract = Contract(name="m", version="1", network="x", window_px=128, stride_px=128)
     assert (contract.window_px, contract.stride_px) == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "fill", "wants"),
+    [
+        (("cloudy", "observed", "translated", "radar", "made"), "regression", False),
+        (("cloudy", "reference"), "regression", True),
+        (("cloudy", "reference_seen"), "cloud", True),
+        (("cloudy", "reference_error"), "mean", True),
+        (("cloudy", "radar"), "reference", True),
+    ],
+)
+def test_inputs_and_fill_say_whether_other_days_are_wanted(
+    inputs: tuple[str, ...], fill: str, wants: bool
+) -> None:
+    gan2 = RemovalContract(generator="drib", width=4, inputs=inputs, fill=fill, residual=True)
+    contract = Contract(name="m", version="1", network="gan", cloud_removal=gan2)
+    assert contract.wants_other_days is wants
+    assert not Contract(name="m", version="1", network="baseline").wants_other_days
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from cloudfree.gan.fill import fill_hidden, regress, spread
-from cloudfree.gan.removal import CloudRemoval
+from cloudfree.gan.removal import CloudRemoval, OtherDaysTensors
 
 
 @pytest.fixture
@@ -105,3 +105,56 @@ def test_residual_corrects_the_filled_picture(seen: Tensor) -> None:
     picture = network(cloudy, seen, cloudy[:, :1], cloudy[:, :0])
     expected = fill_hidden(cloudy, seen, cloudy, "mean") + 0.25
     torch.testing.assert_close(picture, expected)
+
+
+def other_days(seen: Tensor) -> OtherDaysTensors:
+    """Know the left of the picture, and so a part of what is hidden."""
+    known = torch.zeros_like(seen)
+    known[..., :35] = True
+    picture = torch.where(known, torch.rand(2, 3, 48, 64) - 0.5, -torch.ones(()))
+    return OtherDaysTensors(picture, known, torch.where(known, torch.rand(2, 1, 48, 64), 1))
+
+
+def test_the_generator_is_given_what_other_days_say(seen: Tensor) -> None:
+    cloudy, told = torch.rand(2, 3, 48, 64), other_days(seen)
+    inputs = ("reference_error", "cloudy", "reference", "reference_seen")
+    network = CloudRemoval(Fixed(), inputs, "cloud", residual=False)
+    network(cloudy, seen, cloudy[:, :1], cloudy[:, :0], told)
+    mask = torch.where(told.known, 1.0, -1.0)
+    expected = torch.cat([told.error, cloudy, told.picture, mask], 1)
+    assert torch.equal(network.generator.given, expected)
+
+
+def test_what_other_days_know_stands_for_what_is_hidden(seen: Tensor) -> None:
+    cloudy, radar, told = torch.rand(2, 3, 48, 64), torch.rand(2, 1, 48, 64), other_days(seen)
+    network = CloudRemoval(Fixed(), ("cloudy",), "reference", residual=True)
+    filled = network.fill_in(cloudy, seen, radar, cloudy[:, :0], told)
+    both = (seen | told.known).expand_as(cloudy)
+    assert torch.equal(filled[both], torch.where(seen, cloudy, told.picture)[both])
+    picture = network(cloudy, seen, radar, cloudy[:, :0], told)
+    torch.testing.assert_close(picture, (filled + 0.25).clamp(-1, 1))
+
+
+def test_what_they_do_not_know_goes_on_from_what_they_do(seen: Tensor) -> None:
+    """Nothing was seen of the second picture: its right takes the colour of the estimate."""
+    cloudy, radar, told = torch.rand(2, 3, 48, 64), torch.rand(2, 1, 48, 64), other_days(seen)
+    red = torch.tensor([0.6, -0.4, -0.2])[:, None, None]
+    told = told._replace(picture=torch.where(told.known, red, told.picture))
+    network = CloudRemoval(Fixed(), ("cloudy",), "reference", residual=True)
+    right = network.fill_in(cloudy, seen, radar, cloudy[:, :0], told)[1, :, :, 35:]
+    assert float((right - red).abs().max()) < 0.15
+
+
+@pytest.mark.parametrize("inputs", [("cloudy",), ("cloudy", "translated")])
+def test_without_any_estimate_the_fill_is_the_regression(
+    seen: Tensor, inputs: tuple[str, ...]
+) -> None:
+    cloudy, radar = torch.rand(2, 3, 48, 64), torch.rand(2, 1, 48, 64)
+    nothing = OtherDaysTensors(-torch.ones_like(cloudy), seen & False, torch.ones_like(radar))
+    filled = [
+        CloudRemoval(Fixed(), inputs, fill, residual=True).fill_in(
+            cloudy, seen, radar, cloudy / 2, nothing
+        )
+        for fill in ("reference", "regression")
+    ]
+    assert torch.equal(*filled)

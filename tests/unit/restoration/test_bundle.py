@@ -3,13 +3,14 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cloudfree.core.errors import BundleError
 from cloudfree.core.types import SceneFitted
 from cloudfree.restoration.baseline import Baseline
 from cloudfree.restoration.bundle import GOLDEN_TOLERANCE, check_golden, open_bundle, write_golden
-from tests.gans import write_tiny_gans
+from tests.gans import OF_OTHER_DAYS, write_tiny_gans
 
 WEIGHTS = b"not really weights"
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -102,6 +103,24 @@ def test_a_golden_file_tells_other_weights(tmp_path: Path) -> None:
     assert check_golden(open_bundle(str(right))) < GOLDEN_TOLERANCE
     (wrong / "golden.npz").write_bytes((right / "golden.npz").read_bytes())
     assert check_golden(open_bundle(str(wrong))) > 10 * GOLDEN_TOLERANCE
+
+
+def test_a_golden_file_holds_what_other_days_say_where_a_model_wants_it(tmp_path: Path) -> None:
+    folder = write_tiny_gans(tmp_path, inputs=OF_OTHER_DAYS, fill="reference")
+    write_golden(folder)
+    bundle = open_bundle(str(folder))
+    assert check_golden(bundle) < GOLDEN_TOLERANCE
+    with np.load(folder / "golden.npz") as file:
+        golden = dict(file)
+    assert golden["reference"].shape == golden["optical"].shape
+    assert 0.1 < golden["reference_seen"].mean() < 0.99
+    for name in ("reference", "reference_seen", "reference_error"):
+        other = ~golden[name] if golden[name].dtype == bool else 0.5 - golden[name] / 2
+        np.savez(folder / "golden.npz", **(golden | {name: other}))
+        assert check_golden(bundle) > 10 * GOLDEN_TOLERANCE
+    np.savez(folder / "golden.npz", **{k: v for k, v in golden.items() if k != "reference"})
+    with pytest.raises(BundleError, match=r"golden file of .*reference"):
+        check_golden(bundle)
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut"])

@@ -1,17 +1,20 @@
 """Windows through a model: who owns them, what has no candidate, and that batches do not matter."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cloudfree.core.contract import Contract
+from cloudfree.core.contract import Channels, Contract
 from cloudfree.core.types import Float32Array, Masks
 from cloudfree.geometry.windows import Lattice, WindowChoice, choose_windows
-from cloudfree.pixels.observation import Observation
+from cloudfree.pixels.observation import Observation, OtherDays
 from cloudfree.pixels.radiometry import OpticalStatistics, RadarStatistics
 from cloudfree.restoration.baseline import N_FEATURES, Baseline
-from cloudfree.restoration.restore import PairModel, restore_windows
+from cloudfree.restoration.bundle import open_bundle
+from cloudfree.restoration.restore import PairModel, cut_other_days, restore_windows
+from tests.gans import INPUTS, OF_OTHER_DAYS, write_tiny_gans
 
 LATTICE = Lattice(window_px=32, stride_px=24)
 HEIGHT, WIDTH = 104, 152
@@ -189,3 +192,96 @@ def test_a_part_with_a_window_around_has_the_bits_of_the_whole(observation: Obse
     core = (slice(34, 68), slice(42, 119))
     np.testing.assert_array_equal(part[:, 34 - 3 : 68 - 3, 42 - 11 : 119 - 11], whole[:, *core])
     assert whole[:, *core].any()
+
+
+def tiny(folder: Path, inputs: tuple[str, ...]) -> PairModel:
+    """A network with windows of 32 px on the two bands."""
+    channels = Channels(bands=("B04", "B08"))
+    write_tiny_gans(folder, channels=channels, inputs=inputs, stride_px=24)
+    contract = folder / "model.toml"
+    contract.write_text("window_px = 32\n" + contract.read_text())
+    model = open_bundle(str(folder)).load()
+    return PairModel(model=model, optical=OPTICAL, radar=RADAR, bands=(0, 1))
+
+
+def with_other_days(observation: Observation) -> Observation:
+    rng = np.random.default_rng(9)
+    known = rng.random((HEIGHT, WIDTH)) < 0.8
+    reflectance = rng.uniform(1, 3000, (2, HEIGHT, WIDTH)).astype(np.float32)
+    error = rng.uniform(0, 300, (HEIGHT, WIDTH)).astype(np.float32)
+    other_days = OtherDays(
+        reflectance=np.where(known, reflectance, np.float32(0)),
+        known=known,
+        error=np.where(known, error, np.float32(np.nan)),
+    )
+    return replace(observation, other_days=other_days)
+
+
+def test_other_days_are_cut_in_the_units_of_the_picture(
+    observation: Observation, tmp_path: Path
+) -> None:
+    """The stretch of one band is 0 to 1000, of the other 500 to 2500: 1 is 750 numbers."""
+    pair = replace(tiny(tmp_path, OF_OTHER_DAYS), bands=(1, 0))
+    observation = with_other_days(observation)
+    told = observation.other_days
+    assert told is not None
+    told.reflectance[:, 50, 60], told.known[50, 60], told.error[50, 60] = (250, 2000), True, 75
+    told.reflectance[:, 51, 61], told.known[51, 61], told.error[51, 61] = (900, 9000), True, np.nan
+    told.error[52, 62], told.known[52, 62] = 9000, True
+    told.reflectance[:, 53, 63], told.known[53, 63], told.error[53, 63] = 0, False, np.nan
+    part = (slice(40, 72), slice(55, 87))
+    cut = cut_other_days(observation, [(slice(0, 32), slice(0, 32)), part], pair)
+    assert cut is not None
+    assert cut.picture.shape == (2, 2, 32, 32)
+    assert (cut.picture.dtype, cut.error.dtype) == (np.float32, np.float32)
+    np.testing.assert_allclose(cut.picture[1, :, 10, 5], (0.5, -0.5), rtol=1e-6)
+    np.testing.assert_allclose(cut.picture[1, :, 11, 6], (1, 0.8), rtol=1e-6)
+    np.testing.assert_array_equal(cut.picture[1, :, 13, 8], (-1, -1))
+    here = [10, 11, 12, 13], [5, 6, 7, 8]
+    np.testing.assert_allclose(cut.error[1][here], (0.1, 1, 1, 1), rtol=1e-6)
+    np.testing.assert_array_equal(cut.known[1], told.known[part])
+
+
+def test_only_a_model_that_wants_other_days_gets_them(
+    observation: Observation, tmp_path: Path
+) -> None:
+    told = with_other_days(observation)
+    old, new = (tiny(tmp_path / kind[1], kind) for kind in (INPUTS, OF_OTHER_DAYS))
+    here = [(slice(0, 32), slice(8, 40))]
+    assert cut_other_days(told, here, old) is None
+    assert cut_other_days(observation, here, new) is None
+    assert cut_other_days(told, here, new) is not None
+    alone, _ = restore(observation, {(1, 1): old})
+    np.testing.assert_array_equal(restore(told, {(1, 1): old})[0], alone)
+    without, covered = restore(observation, {(1, 1): new})
+    assert covered.all()
+    assert (restore(told, {(1, 1): new})[0] != without).any()
+
+
+@pytest.mark.parametrize("with_signs", [False, True])
+def test_an_estimate_moves_only_the_windows_that_hold_it(
+    observation: Observation, tmp_path: Path, with_signs: bool
+) -> None:
+    told, pair = with_other_days(observation), tiny(tmp_path, OF_OTHER_DAYS)
+    others = told.other_days
+    assert others is not None
+    reflectance, known = others.reflectance.copy(), others.known.copy()
+    reflectance[:, 50:54, 80:85] = 1700 - reflectance[:, 50:54, 80:85] / 2
+    known[50:54, 80:85] = True
+    changed = replace(told, other_days=replace(others, reflectance=reflectance, known=known))
+    one, other = (
+        restore_windows(
+            seen, everything(), {(1, 1): pair}, lattice=LATTICE, batch_windows=3,
+            with_signs=with_signs,
+        )[0]
+        for seen in (told, changed)
+    )  # fmt: skip
+    moved = (one != other).any(axis=0)
+    holds = np.zeros((HEIGHT, WIDTH), bool)
+    for row, col in zip(everything().rows, everything().cols, strict=True):
+        if row < 54 and row + 32 > 50 and col < 85 and col + 32 > 80:
+            holds[row : row + 32, col : col + 32] = True
+    assert moved[50:54, 80:85].any()
+    assert not moved[~holds].any()
+    assert 0 < np.count_nonzero(~holds) < holds.size
+    assert len(one) == (4 if with_signs else 2)

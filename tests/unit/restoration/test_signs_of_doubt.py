@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloudfree.core.contract import Contract
-from cloudfree.core.types import Float32Array, Masks
+from cloudfree.core.types import Float32Array, Masks, OtherDaysPicture
 from cloudfree.restoration.signs_of_doubt import MEMBERS, read_signs
 
 CONTRACT = Contract(name="made", version="1", network="baseline")
@@ -60,3 +60,35 @@ def test_the_disagreement_is_between_the_radars_picture_and_the_answer() -> None
     model = AddAndTranslate(np.zeros((6, 8), np.float32))
     signs = read_signs(model, optical, radar, masks, optical)
     np.testing.assert_allclose(signs[:, 1], np.abs(radar - optical).mean(axis=1), rtol=1e-5)
+
+
+@dataclass(frozen=True)
+class AddOtherDays(Add):
+    """Also adds what other days say."""
+
+    def fuse(
+        self,
+        optical: Float32Array,
+        radar: Float32Array,
+        masks: Masks,
+        other_days: OtherDaysPicture | None,
+    ) -> Float32Array:
+        assert other_days is not None
+        sure = np.where(other_days.known, 1 - other_days.error, 0)
+        return self(optical, radar, masks) + sure[:, None] * other_days.picture
+
+
+def test_what_other_days_say_is_mirrored_with_the_windows() -> None:
+    optical, radar, masks = windows()
+    rng = np.random.default_rng(1)
+    other_days = OtherDaysPicture(
+        picture=rng.uniform(-1, 1, optical.shape).astype(np.float32),
+        known=rng.random((2, 6, 8)) > 0.4,
+        error=rng.random((2, 6, 8)).astype(np.float32),
+    )
+    model = AddOtherDays(np.full((6, 8), 0.25, np.float32))
+    candidate = model.fuse(optical, radar, masks, other_days)
+    signs = read_signs(model, optical, radar, masks, candidate, other_days)
+    np.testing.assert_allclose(signs, 0, atol=1e-6)
+    alone = read_signs(model, optical, radar, masks, candidate)
+    assert (alone[:, 0] > 0.1).any()

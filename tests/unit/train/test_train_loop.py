@@ -81,6 +81,23 @@ def test_stopped_and_resumed_equals_uninterrupted(pairs: Path, tmp_path: Path) -
         assert (tmp_path / "whole" / name).read_text() == (tmp_path / "parts" / name).read_text()
 
 
+@pytest.mark.parametrize(
+    ("generator", "asked"),
+    [
+        ({"inputs": ["cloudy", "reference_error", "reference"]}, "reference, reference_error;"),
+        ({"inputs": ["cloudy", "radar"], "fill": "reference"}, "reference;"),
+    ],
+)
+def test_pairs_hold_nothing_of_other_days(
+    pairs: Path, tmp_path: Path, generator: dict[str, object], asked: str
+) -> None:
+    settings = make_settings(task="cloud_removal", generator=generator)
+    with pytest.raises(RequestError, match=f"asks for {asked} pairs hold nothing") as caught:
+        prepare(settings, [pairs], tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_killed_and_resumed_equals_uninterrupted(pairs: Path, tmp_path: Path) -> None:
