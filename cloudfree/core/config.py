@@ -18,6 +18,12 @@ _MOST_DAYS = 366
 CHECK_PX = 256
 """Side of a place of the self-check."""
 _FEWEST_PLACES = 2
+LEARN_PX = 128
+"""Side of the windows that a scene's other days are learnt from."""
+LEARN_A_SIDE = 4
+"""They are at most 4 x 4, and cover at most a quarter of a scene: the rest is for checks."""
+REFERENCE_BLOCK_PX = 1024
+"""References are read in blocks of at most this side: memory does not grow with the chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,6 +377,12 @@ class RunSettings:
     uncertainty: UncertaintySettings = field(default_factory=UncertaintySettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
+
+    @property
+    def reference_masks(self) -> MaskSettings:
+        """How other days are masked: grown more, and not by a file, which is of the scene's day."""
+        grown = max(self.masks.dilation_m, self.references.dilation_m)
+        return dataclasses.replace(self.masks.without_file(), dilation_m=grown)
 
     def __post_init__(self) -> None:
         require(

@@ -26,6 +26,7 @@ _FORMER_ITEM = "item.json"
 _COUNTED = {
     "seen": source.SEEN,
     "reconstructed": source.RECONSTRUCTED,
+    "other_days": source.OTHER_DAYS,
     "not_restored": source.NOT_RESTORED,
 }
 """What an Item says of its pixels, and their code."""

@@ -108,7 +108,7 @@ def _count(
     """Return the map of clouds (step, y, x), small, and the counts of each step."""
     bands = _shown(facts)
     clouds = np.full((len(facts.steps), *small), NO_PIXEL, np.uint8)
-    totals = [PixelCounts.empty(len(bands)) for _ in facts.steps]
+    totals = [PixelCounts.empty(len(bands), len(facts.reference_table)) for _ in facts.steps]
     jobs = (
         _CountJob(step=step, chunk=chunk)
         for step in range(len(facts.steps))
@@ -125,6 +125,7 @@ def _count(
             bands=bands,
             whole=facts.plan.geobox.shape.yx,
             small=small,
+            references=len(facts.reference_table),
             pure=False,
         )
 

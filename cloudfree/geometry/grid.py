@@ -29,10 +29,6 @@ SNAP_M = 60.0
 """Edges lie on multiples of the coarsest Sentinel-2 pixel, so that every band can share them."""
 _DENSIFY_DEG = 0.01
 _SEAM_M = 1e-3
-_LAYER_BYTES = 2 * 2 + 2
-"""Two scene index layers of two bytes, source and cloud of one."""
-_OVERVIEW_BYTES = 2
-"""Overviews have source and cloud, and no scene index."""
 _NARROW_PX = 0.72
 """Half a pixel's diagonal and a little: a circle as large holds the centre of a pixel."""
 _SMALLEST_PX = 512
@@ -126,12 +122,14 @@ class GridPlan:
         affine = Affine(a.a * factor, a.b * factor, a.c, a.d * factor, a.e * factor, a.f)
         return replace(self, geobox=GeoBox((height, width), affine, self.geobox.crs))
 
-    def stored_bytes(self, n_bands: int, n_steps: int) -> int:
-        """Return the size of the product's arrays and their overviews before compression."""
-        stored = self._pixels * (2 * n_bands + _LAYER_BYTES)
-        for factor in self.overview_factors:
-            stored += self.reduced(factor)._pixels * (2 * n_bands + _OVERVIEW_BYTES)
-        return stored * n_steps
+    def stored_bytes(self, whole: int, shrunk: int) -> int:
+        """Return the size of a step's arrays with their overviews before compression.
+
+        A pixel takes ``whole`` bytes, one of an overview ``shrunk``.
+        """
+        return self._pixels * whole + shrunk * sum(
+            self.reduced(factor)._pixels for factor in self.overview_factors
+        )
 
     @property
     def _pixels(self) -> int:

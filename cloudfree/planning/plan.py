@@ -12,7 +12,13 @@ import shapely
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from cloudfree.core.config import CHECK_PX, RunSettings
+from cloudfree.core.config import (
+    CHECK_PX,
+    LEARN_A_SIDE,
+    LEARN_PX,
+    REFERENCE_BLOCK_PX,
+    RunSettings,
+)
 from cloudfree.core.contract import Channels
 from cloudfree.core.errors import BundleError, MaskError, NoSceneError
 from cloudfree.core.types import Signer
@@ -43,6 +49,9 @@ _WORKING_BYTES_PER_BAND = 44
 _WORKING_BYTES_PER_RADAR = 16
 """Arrays alive at the peak of one chunk, a haloed pixel: measured with one channel of radar
 (tests/bench); the share of a channel is counted: as read, as chosen, and on the way to decibel."""
+_BYTES_PER_OTHER_DAYS = 14
+_BYTES_PER_OTHER_DAYS_BAND = 4
+"""What other days make of a haloed pixel: a number a band, and what it was made of."""
 _PROCESS_BYTES = 450 * 2**20
 
 
@@ -120,13 +129,18 @@ class Plan:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The arrays of the product."""
-        return choose_layers(uncertainty=self.settings.uncertainty.write)
+        return choose_layers(
+            references=self.settings.references.days > 0,
+            uncertainty=self.settings.uncertainty.write,
+        )
 
     @property
     def stored_bytes(self) -> int:
         """The size of the product's arrays and their overviews before compression."""
-        alike = len(self.settings.grid.bands) + self.settings.uncertainty.write  # two bytes each
-        return self.grid.stored_bytes(alike, len(self.steps))
+        bands = len(self.settings.grid.bands)
+        whole = sum(layer.pixel_bytes(bands) for layer in self.layers)
+        shrunk = sum(layer.pixel_bytes(bands) for layer in self.layers if layer.shrinks_by)
+        return len(self.steps) * self.grid.stored_bytes(whole, shrunk)
 
     def _check_at_most(self, lattice: Lattice) -> dict[str, int]:
         """Return what the self-check costs: its places and the windows that they can need."""
@@ -183,13 +197,34 @@ class Plan:
     @property
     def job_bytes(self) -> int:
         """The projected memory of one chunk in work, the largest there is."""
-        grid = self.grid
+        grid, bands = self.grid, len(self.settings.grid.bands)
         height, width = (min(side, grid.chunk_px) for side in grid.geobox.shape)
-        return chunk_memory_bytes(
-            _haloed_pixels(height, width, grid.halo_px),
-            len(self.settings.grid.bands),
-            len(self.steps[0].polarizations),
+        pixels = _haloed_pixels(height, width, grid.halo_px)
+        whole = chunk_memory_bytes(pixels, bands, len(self.steps[0].polarizations))
+        most = max((len(found) for found in self.references.values()), default=0)
+        if not most:
+            return whole
+        made = pixels * (_BYTES_PER_OTHER_DAYS + _BYTES_PER_OTHER_DAYS_BAND * bands)
+        margin = reach_px(self.settings.reference_masks, grid.resolution_m)
+        height, width = min(height, REFERENCE_BLOCK_PX), min(width, REFERENCE_BLOCK_PX)
+        block = _haloed_pixels(height, width, margin)
+        return whole + made + chunk_memory_bytes(block, bands, 0) + block * _observed(bands) * most
+
+    def _other_days_bytes(self) -> tuple[int, int]:
+        """Return how many bytes of other days a run reads at most: for pixels, and to learn."""
+        pixels = sum(
+            _haloed_pixels(*chunk.geobox.shape.yx, REACH_PX) for chunk in self.grid.chunks()
         )
+        observed = _observed(len(self.settings.grid.bands))
+        lists = [[len(found) for found in step.references] for step in self.steps]
+        read = sum(pixels * observed * max(counts, default=0) for counts in lists)
+        learn = sum(
+            (LEARN_PX * LEARN_A_SIDE) ** 2 * observed * (1 + n)
+            for counts in lists
+            for n in counts
+            if n
+        )
+        return read, learn
 
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain values: what ``cloudfree plan --json`` prints."""
@@ -222,10 +257,16 @@ class Plan:
             "windows_at_most": len(self.steps) * windows,
             "check_at_most": self._check_at_most(lattice),
             "read_bytes": read,
+            "other_days_bytes": sum(self._other_days_bytes()),
             "stored_bytes": self.stored_bytes,
             "warnings": self.warnings(),
             "memory_bytes": 2 * self.job_bytes + _PROCESS_BYTES,
         }
+
+
+def _observed(bands: int) -> int:
+    """Return the bytes of a pixel as an optical scene shows it: numbers and a class."""
+    return 2 * bands + 1
 
 
 def chunk_memory_bytes(haloed_pixels: int, n_bands: int, n_radar: int) -> int:

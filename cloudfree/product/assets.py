@@ -16,7 +16,7 @@ import pystac
 from cloudfree.core.bands import BANDS, choose_shown
 from cloudfree.geometry.grid import GridPlan
 from cloudfree.product.cog import Cog, Statistics
-from cloudfree.product.layers import NODATA, Layer
+from cloudfree.product.layers import Layer
 from cloudfree.product.store import CUBE
 from cloudfree.storage.outputs import Checksum
 
@@ -136,7 +136,7 @@ def describe_cube(
 
 def describe_render(layer: Layer, shown: Limits, bands: tuple[str, ...]) -> dict[str, Any]:
     """Return how to show a COG: in true colour (or what bands there are), or by its classes."""
-    facts = {"title": layer.title, "assets": [layer.name], "nodata": NODATA}
+    facts = {"title": layer.title, "assets": [layer.name], "nodata": layer.empty}
     if layer.classes:
         colours = {str(c.value): [*c.colour, 255 if c.value else 0] for c in layer.classes}
         return {**facts, "colormap": colours, "resampling": "nearest"}
@@ -211,8 +211,10 @@ def _numbers(layer: Layer, grid: GridPlan) -> dict[str, Any]:
     }
     if layer.nodata is not None:
         facts["nodata"] = layer.nodata
+    if layer.unit is not None:
+        facts["unit"] = layer.unit
     if layer.scale is not None:
-        facts |= {"unit": "1", "raster:scale": layer.scale, "raster:offset": 0.0}
+        facts |= {"raster:scale": layer.scale, "raster:offset": 0.0}
     return facts
 
 

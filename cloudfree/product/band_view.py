@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from cloudfree.geometry.grid import GridPlan, crs_of
 from cloudfree.product.cog import Cog
-from cloudfree.product.layers import NODATA, Layer
+from cloudfree.product.layers import Layer
 
 
 def draw_band_view(
@@ -32,7 +32,7 @@ def draw_band_view(
         for key, value in statistics.tags.items():
             _add(metadata, "MDI", value, key=key)
     _add(view, "Description", band)
-    _add(view, "NoDataValue", f"{NODATA}")
+    _add(view, "NoDataValue", f"{layer.empty}")
     if layer.scale is not None:
         _add(view, "Scale", f"{layer.scale!r}")
     source = ElementTree.SubElement(view, "SimpleSource")

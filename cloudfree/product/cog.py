@@ -31,7 +31,7 @@ from cloudfree.core.bands import BANDS, RGB
 from cloudfree.core.errors import StoreError
 from cloudfree.core.types import AnyArray
 from cloudfree.geometry.grid import GridPlan, crs_of
-from cloudfree.product.layers import NODATA, Layer
+from cloudfree.product.layers import Layer
 from cloudfree.product.provenance import ATTRIBUTION
 from cloudfree.product.store import CUBE, get_array, open_cube, writing
 from cloudfree.storage.outputs import Checksum, Storage, checksum
@@ -112,7 +112,7 @@ def export_cog(
         _check_room(storage, step, layer.name, folder)
         names = bands if layer.has_bands else (layer.name,)
         scratch, whole = folder / "scratch.tif", folder / "whole.tif"
-        with rasterio.open(scratch, "w", **_profile(plan, len(names), array)) as file:
+        with rasterio.open(scratch, "w", **_profile(plan, len(names), layer)) as file:
             _describe(file, names, layer, time)
             statistics = _fill(file, array, step, plan, layer)
         rasterio.shutil.copy(
@@ -165,17 +165,17 @@ def _check_room(storage: Storage, step: int, layer: str, folder: Path) -> None:
         )
 
 
-def _profile(plan: GridPlan, count: int, array: zarr.Array[Any]) -> dict[str, Any]:
+def _profile(plan: GridPlan, count: int, layer: Layer) -> dict[str, Any]:
     height, width = plan.geobox.shape
     return {
         "driver": "GTiff",
         "height": height,
         "width": width,
         "count": count,
-        "dtype": array.dtype.name,
+        "dtype": layer.dtype,
         "crs": crs_of(plan.geobox).to_wkt(),
         "transform": plan.geobox.affine,
-        "nodata": NODATA,
+        "nodata": layer.empty,
         "tiled": True,
         "blockxsize": 512,
         "blockysize": 512,
@@ -212,12 +212,12 @@ def _fill(
     file: Any, array: zarr.Array[Any], step: int, plan: GridPlan, layer: Layer
 ) -> tuple[Statistics | None, ...]:
     """Copy the pixels chunk by chunk; return and write down the statistics of a quantity."""
-    tallies = [_Tally() for _ in range(file.count)]
+    tallies = [_Tally(layer.empty) for _ in range(file.count)]
     for chunk in plan.chunks():
         pixels: AnyArray = np.asarray(array[step, ..., chunk.y, chunk.x])
         pixels = pixels.reshape(file.count, *pixels.shape[-2:])
         file.write(pixels, window=Window.from_slices(chunk.y, chunk.x))
-        if layer.scale is not None:
+        if layer.unit is not None:
             for tally, band in zip(tallies, pixels, strict=True):
                 tally.add(band)
     found = tuple(tally.statistics(file.width * file.height) for tally in tallies)
@@ -231,14 +231,15 @@ def _fill(
 class _Tally:
     """Sums over valid pixels, exact whatever the order and number of chunks."""
 
+    empty: int
     count: int = 0
     total: int = 0
     squares: int = 0
     minimum: int = 2**32
-    maximum: int = 0
+    maximum: int = -(2**32)
 
     def add(self, pixels: AnyArray) -> None:
-        valid = pixels[pixels != NODATA].astype(np.uint64)
+        valid = pixels[pixels != self.empty].astype(np.int64)
         if valid.size:
             self.count += valid.size
             self.total += int(valid.sum())

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from cloudfree.core import source
 from cloudfree.core.bands import REFLECTANCE_SCALE
 from cloudfree.pixels import masks
 
 Resampling = Literal["average", "nearest"]
-NODATA = 0
-"""Of every array that has any."""
+NO_DAYS = -32768
+"""Stands for no reference where 0 is a day like others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class Layer:
 
     name: str
     """In the cube, and in the names of its COGs."""
-    dtype: Literal["uint8", "uint16"]
+    dtype: Literal["uint8", "uint16", "int16"]
     """Of its stored numbers."""
     title: str
     """In words."""
@@ -48,11 +50,19 @@ class Layer:
     """How overviews are made of it; None where they have it not."""
     exported: bool = False
     """Whether each step of it becomes a COG."""
+    unit: str | None = None
+    """Of its numbers, where it is a quantity."""
+    empty: int = 0
+    """What pixels hold that nobody wrote, and those outside of the area."""
 
     @property
     def nodata(self) -> int | None:
-        """What says that there is nothing; None where 0 is a class like the others."""
-        return None if self.classes and self.classes[0].name != "nodata" else NODATA
+        """What says that there is nothing; None where that is a class like the others."""
+        return None if self.classes and self.classes[0].name != "nodata" else self.empty
+
+    def pixel_bytes(self, bands: int) -> int:
+        """Return how many bytes a pixel takes, of a product with so many bands."""
+        return np.dtype(self.dtype).itemsize * (bands if self.has_bands else 1)
 
 
 def _classes(*facts: tuple[int, str, str, tuple[int, int, int]]) -> tuple[PixelClass, ...]:
@@ -68,6 +78,7 @@ REFLECTANCE = Layer(
     title="reflectance, seen or reconstructed",
     has_bands=True,
     scale=REFLECTANCE_SCALE,
+    unit="1",
     shrinks_by="average",
     exported=True,
 )
@@ -80,6 +91,7 @@ SOURCE = Layer(
         (source.SEEN, "seen", "seen: the scene's own value", (222, 222, 216)),
         (source.RECONSTRUCTED, "reconstructed", "reconstructed: an estimate", (38, 120, 178)),
         (source.NOT_RESTORED, "not_restored", "cloudy and not restored", (205, 62, 48)),
+        (source.OTHER_DAYS, "other_days", "made of what other days saw here", (92, 172, 112)),
     ),
     shrinks_by="nearest",
     exported=True,
@@ -105,16 +117,44 @@ LAYERS: tuple[Layer, ...] = (
     Layer(name="radar_scene", dtype="uint16", title="1 + index in attribute radar_scenes"),
 )
 """Arrays that every product has."""
+REFERENCE_DAYS = Layer(
+    name="reference_days",
+    dtype="int16",
+    title="days to the nearest reference that served a pixel, negative before",
+    unit="days",
+    empty=NO_DAYS,
+    shrinks_by="nearest",
+    exported=True,
+)
+REFERENCES: tuple[Layer, ...] = (
+    Layer(name="reference_scene", dtype="uint16", title="1 + index in attribute reference_scenes"),
+    REFERENCE_DAYS,
+    Layer(
+        name="reference_count",
+        dtype="uint8",
+        title="observations on other days that served a pixel",
+    ),
+)
+"""Arrays of products that other days may serve."""
 UNCERTAINTY = Layer(
     name="uncertainty",
     dtype="uint16",
     title="likely absolute error of a reconstructed pixel, mean over bands",
     scale=REFLECTANCE_SCALE,
+    unit="1",
     shrinks_by="average",
     exported=True,
 )
 
 
-def choose_layers(*, uncertainty: bool) -> tuple[Layer, ...]:
+ALL_LAYERS = (*LAYERS, *REFERENCES, UNCERTAINTY)
+"""Every array that a product may have."""
+
+
+def choose_layers(*, references: bool, uncertainty: bool) -> tuple[Layer, ...]:
     """Return the arrays of a product."""
-    return (*LAYERS, UNCERTAINTY) if uncertainty else LAYERS
+    return (
+        *LAYERS,
+        *(REFERENCES if references else ()),
+        *((UNCERTAINTY,) if uncertainty else ()),
+    )

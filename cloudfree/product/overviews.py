@@ -17,7 +17,7 @@ import numpy as np
 from cloudfree.core.types import AnyArray
 from cloudfree.geometry.grid import Chunk, GridPlan
 from cloudfree.product.conventions import overview_name
-from cloudfree.product.layers import LAYERS, NODATA, UNCERTAINTY, Layer
+from cloudfree.product.layers import ALL_LAYERS, Layer
 from cloudfree.product.store import CUBE, get_array, open_cube, writing
 from cloudfree.storage.outputs import Storage
 
@@ -45,7 +45,7 @@ def write_overview(storage: Storage, job: OverviewJob) -> None:
     """Do one job; StoreError where the output fails."""
     with writing(storage, CUBE):
         group, chunk = open_cube(storage, mode="r+"), job.chunk
-        for layer in (*LAYERS, UNCERTAINTY):
+        for layer in ALL_LAYERS:
             if layer.shrinks_by is None or layer.name not in group:
                 continue
             above = f"{overview_name(job.factor // 2)}/" if job.factor > 2 else ""
@@ -73,11 +73,11 @@ def shrink(pixels: AnyArray, layer: Layer) -> AnyArray:
     """Return (y, x) at half the size, rounded up where a side is odd."""
     if layer.shrinks_by == "nearest":
         return pixels[::2, ::2]
-    even = np.pad(pixels, [(0, side % 2) for side in pixels.shape], constant_values=NODATA)
+    even = np.pad(pixels, [(0, side % 2) for side in pixels.shape], constant_values=layer.empty)
     total: AnyArray = np.zeros([side // 2 for side in even.shape], np.uint32)
     count: AnyArray = np.zeros_like(total)
     for row, col in product((0, 1), (0, 1)):
         total += even[row::2, col::2]
-        count += even[row::2, col::2] != NODATA
+        count += even[row::2, col::2] != layer.empty
     mean: AnyArray = (total + count // 2) // np.maximum(count, 1)  # the half is rounded up
     return mean.astype(pixels.dtype)

@@ -8,12 +8,12 @@ what is alive is one chunk with a few pixels around it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
-from cloudfree.core.source import NODATA, RECONSTRUCTED, SEEN
+from cloudfree.core.source import NODATA, OTHER_DAYS, RECONSTRUCTED, SEEN, is_made
 from cloudfree.core.types import BoolArray, Int64Array, UInt8Array, UInt16Array
 from cloudfree.geometry.grid import Chunk
 from cloudfree.product import store
@@ -27,7 +27,10 @@ SEAM_REACH = 8
 """A seam's profile goes this many steps to both sides of the border."""
 NO_PIXEL = 255
 """Stands in the map of clouds where the product has no pixel."""
-_KINDS = (SEEN, RECONSTRUCTED)
+_MADE = RECONSTRUCTED
+"""Stands for whatever was made."""
+_KINDS = (SEEN, _MADE)
+_CODES = OTHER_DAYS + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +38,24 @@ class PixelCounts:
     """Counts over pixels; those of two parts add up to those of the whole."""
 
     pixels: Int64Array
-    """(4,): by ``source`` code."""
+    """(5,): by ``source`` code."""
+    references: Int64Array
+    """(n,): pixels made of other days, by ``reference_scene``, from 1."""
     histogram: Int64Array
-    """(2, band, BINS): pixels that were seen, and reconstructed, by reflectance number."""
+    """(2, band, BINS): pixels that were seen, and made, by reflectance number."""
     seam_steps: Int64Array
     """(2 * SEAM_REACH + 1,): sums over the bands of the |difference| of neighbours on lines that
-    cross the border of seen and reconstructed; in the middle those that it parts, before them those
-    of two seen pixels, after them of two reconstructed ones, by distance."""
+    cross the border of seen and made; in the middle those that it parts, before them those of two
+    seen pixels, after them of two made ones, by distance."""
     seam_pairs: Int64Array
     """(2 * SEAM_REACH + 1,): how many pairs these are."""
 
     @classmethod
-    def empty(cls, n_bands: int) -> Self:
+    def empty(cls, n_bands: int, n_references: int) -> Self:
         """Return the counts of no pixel."""
         return cls(
-            pixels=np.zeros(4, np.int64),
+            pixels=np.zeros(_CODES, np.int64),
+            references=np.zeros(n_references, np.int64),
             histogram=np.zeros((2, n_bands, BINS), np.int64),
             seam_steps=np.zeros(2 * SEAM_REACH + 1, np.int64),
             seam_pairs=np.zeros(2 * SEAM_REACH + 1, np.int64),
@@ -58,6 +64,7 @@ class PixelCounts:
     def __add__(self, other: Self) -> Self:
         return type(self)(
             pixels=self.pixels + other.pixels,
+            references=self.references + other.references,
             histogram=self.histogram + other.histogram,
             seam_steps=self.seam_steps + other.seam_steps,
             seam_pairs=self.seam_pairs + other.seam_pairs,
@@ -84,11 +91,12 @@ def count_chunk(
     bands: tuple[int, ...],
     whole: tuple[int, int],
     small: tuple[int, int],
+    references: int,
 ) -> Counted:
     """Return the counts of a chunk of a finished cube, and its part of a ``small`` map.
 
-    ``bands`` are indices into the cube's, ``whole`` is the product's shape. Raises StoreError where
-    the cube cannot be read.
+    ``bands`` are indices into the cube's, ``whole`` is the product's shape, ``references`` how many
+    scenes of other days there are. Raises StoreError where the cube cannot be read.
     """
     around = [
         slice(max(part.start - SEAM_REACH - 1, 0), min(part.stop + SEAM_REACH + 1, size))
@@ -107,10 +115,21 @@ def count_chunk(
     y, x = _within(rows, chunk.y), _within(cols, chunk.x)
     picked = np.ix_(rows[y] - chunk.y.start, cols[x] - chunk.x.start)
     return Counted(
-        counts=count_pixels(source, reflectance, (core[0], core[1])),
+        counts=replace(
+            count_pixels(source, reflectance, (core[0], core[1])),
+            references=_count_references(storage, step, chunk, references),
+        ),
         part=(y, x),
         cloud=np.where(source[core] == NODATA, np.uint8(NO_PIXEL), cloud)[picked],
     )
+
+
+def _count_references(storage: Storage, step: int, chunk: Chunk, references: int) -> Int64Array:
+    """Return (n,) how many pixels of a chunk each scene of other days was nearest to."""
+    if not references:
+        return np.zeros(0, np.int64)
+    scenes = store.read_part(storage, "reference_scene", (step, chunk.y, chunk.x))
+    return np.bincount(scenes.ravel(), minlength=references + 1)[1:]
 
 
 def sample(size: int, small: int) -> Int64Array:
@@ -133,13 +152,15 @@ def count_pixels(
     What is given around the core is where seams that begin in it are followed to.
     """
     inner, numbers = source[core], reflectance[:, *core]
+    kinds = np.where(is_made(source), np.uint8(_MADE), source)
     bins = np.minimum(numbers // BIN_DN, BINS - 1)
-    steps, pairs = _follow_seams(source, reflectance, core)
+    steps, pairs = _follow_seams(kinds, reflectance, core)
     return PixelCounts(
-        pixels=np.bincount(inner.ravel(), minlength=4),
+        pixels=np.bincount(inner.ravel(), minlength=_CODES),
+        references=np.zeros(0, np.int64),
         histogram=np.stack(
             [
-                np.stack([np.bincount(band[inner == kind], minlength=BINS) for band in bins])
+                np.stack([np.bincount(band[kinds[core] == kind], minlength=BINS) for band in bins])
                 for kind in _KINDS
             ]
         ),
@@ -149,19 +170,19 @@ def count_pixels(
 
 
 def _follow_seams(
-    source: UInt8Array, reflectance: UInt16Array, core: tuple[slice, slice]
+    kinds: UInt8Array, reflectance: UInt16Array, core: tuple[slice, slice]
 ) -> tuple[Int64Array, Int64Array]:
     """Return the sums of steps and the pairs of the seams whose seen pixel lies in the core."""
     steps = np.zeros(2 * SEAM_REACH + 1, np.int64)
     pairs = np.zeros_like(steps)
-    owned = np.zeros(source.shape, bool)
+    owned = np.zeros(kinds.shape, bool)
     owned[core] = True
     for turns in range(4):  # so that the seen pixel always lies left of the other
-        lines, mine = np.rot90(source, turns), np.rot90(owned, turns)
+        lines, mine = np.rot90(kinds, turns), np.rot90(owned, turns)
         values = np.rot90(reflectance, turns, axes=(-2, -1))
-        border: BoolArray = (lines[:, :-1] == SEEN) & (lines[:, 1:] == RECONSTRUCTED)
+        border: BoolArray = (lines[:, :-1] == SEEN) & (lines[:, 1:] == _MADE)
         found = np.nonzero(border & mine[:, :-1])
-        for side, kind in ((-1, SEEN), (1, RECONSTRUCTED)):
+        for side, kind in ((-1, SEEN), (1, _MADE)):
             rows, cols = found
             for distance in range(SEAM_REACH + 1):
                 # the pair is this pixel and the one right of it; it counts while it is of one kind

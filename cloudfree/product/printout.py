@@ -27,6 +27,7 @@ def plan_text(plan: dict[str, Any]) -> str:
                 f"  {word:8} {_candidate_text(one)}"
                 for word, one in _rated(step["radar_considered"])
             ),
+            *(f"  others   {text}" for text in _references_text(step["references"])),
             f"  masks    {_mask_text(plan, step)}",
             f"  gaps     optical {step['gaps_km2']['optical']:g} km2, "
             f"radar {step['gaps_km2']['radar']:g} km2",
@@ -37,11 +38,21 @@ def plan_text(plan: dict[str, Any]) -> str:
         f"check    {plan['check_at_most']['places']} places, at most "
         f"{plan['check_at_most']['windows']} windows",
         f"bytes    read up to {plan['read_bytes'] / 1e6:,.0f} MB, "
+        f"of other days up to {plan['other_days_bytes'] / 1e6:,.0f} MB, "
         f"stored up to {plan['stored_bytes'] / 1e6:,.0f} MB before compression",
         f"memory   about {plan['memory_bytes'] / 1e9:.1f} GB per process",
         *(f"warning  {warning}" for warning in plan["warnings"]),
     ]
     return "\n".join(lines)
+
+
+def _references_text(references: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return a line for each optical scene: how far its other days lie, and their cloud."""
+    lines = []
+    for scene, found in references.items():
+        days = ", ".join(f"{one['days']:+d} d ({one['cloud_percent']:.0f} %)" for one in found)
+        lines.append((f"of {scene}: " if len(references) > 1 else "") + f"{days} cloud")
+    return lines
 
 
 def _mask_text(plan: dict[str, Any], step: dict[str, Any]) -> str:
@@ -78,7 +89,8 @@ def _candidate_text(candidate: dict[str, Any]) -> str:
 
 def _radar_text(step: dict[str, Any]) -> str:
     if not step["radar"]:
-        return "none in reach: cloudy pixels stay hidden"
+        others = "only other days serve" if step["references"] else "cloudy pixels stay hidden"
+        return f"none in reach: {others}"
     age = step["radar_age_h"]
     polarizations = " and ".join(name.upper() for name in step["polarizations"])
     return (

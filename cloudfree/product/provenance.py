@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from cloudfree.core.keys import unsigned
-from cloudfree.scenes.scene import RatedPass, Scene, Step
+from cloudfree.scenes.scene import RatedPass, Reference, Scene, Step
 
 ITEMS = "items.json"
 """The scenes' own STAC items."""
@@ -57,6 +57,21 @@ def describe_step(step: Step) -> dict[str, Any]:
         "offsets": {s.id: {"dn": s.offset.dn, "why": s.offset.why} for s in step.optical},
         "considered": [_describe_rated(one) for one in step.considered],
         "radar_considered": [_describe_rated(one) for one in step.radar_considered],
+        "references": {
+            scene.id: [_describe_reference(one) for one in found]
+            for scene, found in zip(step.optical, step.references, strict=False)
+            if found
+        },
+    }
+
+
+def _describe_reference(reference: Reference) -> dict[str, Any]:
+    """Return another day's facts: which scenes, how far it lies, what it is likely to show."""
+    return {
+        "days": reference.days,
+        "scenes": [scene.id for scene in reference.scenes],
+        "covered": round(reference.covered, 3),
+        "cloud_percent": round(reference.cloud_percent, 1),
     }
 
 

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_erosion
 from cloudfree.core.bands import choose_shown
 from cloudfree.core.source import RECONSTRUCTED
 from cloudfree.core.types import Float32Array, UInt8Array
-from cloudfree.product.layers import CLOUD, NODATA, SOURCE, Layer
+from cloudfree.product.layers import CLOUD, SOURCE, Layer
 from cloudfree.product.pixel_counts import NO_PIXEL, PixelCounts
 
 Colour = tuple[int, int, int]
@@ -46,7 +46,7 @@ _FULL_STEPS = 2
 """So many steps have pictures as large as one; those of more share their room on the page."""
 _LABEL_PX = 26
 _GAP_PX = 8
-_NODATA = SOURCE.classes[NODATA]
+_NODATA = SOURCE.classes[SOURCE.empty]
 _OUTLINE: Colour = (255, 214, 10)
 _SOURCE_LEGEND: dict[int, tuple[str, Colour]] = _legend(SOURCE)
 _CLOUD_LEGEND: dict[int, tuple[str, Colour]] = {

@@ -25,7 +25,7 @@ from zarr.codecs import BloscCodec
 from zarr.errors import ZarrUserWarning
 
 from cloudfree.core.errors import StoreError
-from cloudfree.core.types import AnyArray, UInt8Array, UInt16Array
+from cloudfree.core.types import AnyArray, Int16Array, UInt8Array, UInt16Array
 from cloudfree.geometry.grid import Chunk, GridPlan
 from cloudfree.product.conventions import (
     CF,
@@ -34,7 +34,7 @@ from cloudfree.product.conventions import (
     describe_layer,
     overview_name,
 )
-from cloudfree.product.layers import LAYERS, NODATA, UNCERTAINTY, Layer
+from cloudfree.product.layers import ALL_LAYERS, LAYERS, Layer
 from cloudfree.scenes.scene import Step
 from cloudfree.storage.outputs import Storage
 
@@ -57,8 +57,14 @@ class ChunkPixels:
     """(y, x)."""
     radar_scene: UInt16Array
     """(y, x)."""
+    reference_scene: UInt16Array | None = None
+    """(y, x); None where the product has no such array, as of the others below."""
+    reference_days: Int16Array | None = None
+    """(y, x)."""
+    reference_count: UInt8Array | None = None
+    """(y, x)."""
     uncertainty: UInt16Array | None = None
-    """(y, x); None where the product has no such array."""
+    """(y, x)."""
 
 
 def create_cube(
@@ -141,10 +147,10 @@ def _write_template(
 
 
 def _quantity(layer: Layer) -> dict[str, Any]:
-    """Return how xarray turns stored numbers into a quantity; nothing for what is none."""
+    """Return how xarray turns stored numbers into a quantity, and what unwritten pixels hold."""
     if layer.scale is None:
-        return {}
-    return {"dtype": layer.dtype, "scale_factor": layer.scale, "_FillValue": NODATA}
+        return {"fill_value": layer.empty}
+    return {"dtype": layer.dtype, "scale_factor": layer.scale, "_FillValue": layer.empty}
 
 
 def _layout(shard: tuple[int, ...], inner: tuple[int, ...]) -> dict[str, Any]:
@@ -199,7 +205,7 @@ def open_cube(storage: Storage, mode: Literal["r", "r+"]) -> zarr.Group:
 
 def fingerprint(storage: Storage) -> str:
     """Return a hash of what describes the cube's layers: it stays as it was made."""
-    names = (*(layer.name for layer in (*LAYERS, UNCERTAINTY)), "time", "y", "x")
+    names = (*(layer.name for layer in ALL_LAYERS), "time", "y", "x")
     content = (storage.read(f"{CUBE}/{name}/zarr.json") or b"" for name in names)
     return hashlib.sha256(b"".join(content)).hexdigest()
 

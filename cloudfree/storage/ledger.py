@@ -21,7 +21,7 @@ from cloudfree.storage.outputs import Entry, Storage
 _STATE = "ledger/state.json"
 _MARKS = "ledger/marks"
 _FAILED = "ledger/failed"
-_COUNTS = ("seen", "reconstructed", "not_restored", "limited")
+_COUNTS = ("seen", "reconstructed", "other_days", "not_restored", "limited")
 _SEAL = "sha256"
 """Key of the hash of all others: a disk that rots must not change what is resumed."""
 _READERS = 16
@@ -90,7 +90,7 @@ class Totals:
     def add(self, record: Mapping[str, Any]) -> None:
         """Add the record of one chunk."""
         self.chunks += 1
-        self.pixels.update({name: record[name] for name in _COUNTS})
+        self.pixels.update({name: record.get(name, 0) for name in _COUNTS})
         self.windows += record["windows"]
         self.windows_skipped += record["windows_skipped"]
         self.retries.update(record["retries"])

@@ -19,6 +19,7 @@ from cloudfree.core.types import (
 )
 from cloudfree.geometry.grid import Chunk, origin_px
 from cloudfree.pixels.observation import Observation, OtherDays
+from cloudfree.product.layers import NO_DAYS
 from cloudfree.product.store import ChunkPixels
 from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
 from cloudfree.restoration.uncertainty import AS_EXPECTED, distance_to_seen
@@ -100,7 +101,7 @@ def _clip_to_area(
         cloud=np.where(source > 0, reading.cloud[core], np.uint8(0)),
         optical_scene=_numbered(observation.optical_scene[core], first_optical, source > 0),
         radar_scene=_numbered(observation.radar_scene[core], first_radar, source == RECONSTRUCTED),
-        # **_name_references(facts, core, reading.others, source == OTHER_DAYS),
+        **_name_references(facts, core, reading.others, source == OTHER_DAYS),
         uncertainty=None if uncertainty is None else np.where(made, uncertainty, np.uint16(0)),
     )
 

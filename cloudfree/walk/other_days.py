@@ -17,7 +17,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 from rasterio.features import geometry_mask
 
-from cloudfree.core.config import RunSettings
+from cloudfree.core.config import LEARN_A_SIDE, LEARN_PX, REFERENCE_BLOCK_PX, RunSettings
 from cloudfree.core.errors import ReadError, RequestError, UnreachableError
 from cloudfree.core.types import (
     BoolArray,
@@ -48,13 +48,6 @@ from cloudfree.scenes.scene import Reference, Scene, Step
 from cloudfree.walk.plausible import check_optical
 
 logger = logging.getLogger(__name__)
-
-_WINDOW_PX = 128
-"""Side of the windows that a scene's fit learns from."""
-_MOST_A_SIDE = 4
-"""Windows are at most 4 x 4, and cover at most a quarter of a scene: the rest is for checks."""
-_BLOCK_PX = 1024
-"""References are read in blocks of at most this side: memory does not grow with their number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,17 +169,17 @@ def sample_windows(target: Scene, band: str, fetcher: Fetcher) -> list[GeoBox]:
     """Return the windows of a scene's own grid that its fit learns from; no other pixel teaches."""
     whole = cube.read_grid(target, band, fetcher)
     rows, cols = (
-        np.linspace(0, max(size - _WINDOW_PX, 0), _count_windows(size)).astype(int).tolist()
+        np.linspace(0, max(size - LEARN_PX, 0), _count_windows(size)).astype(int).tolist()
         for size in whole.shape.yx
     )
     return [
-        whole[y : min(y + _WINDOW_PX, whole.height), x : min(x + _WINDOW_PX, whole.width)]
+        whole[y : min(y + LEARN_PX, whole.height), x : min(x + LEARN_PX, whole.width)]
         for y, x in itertools.product(rows, cols)
     ]
 
 
 def _count_windows(size: int) -> int:
-    return max(min(size // (2 * _WINDOW_PX), _MOST_A_SIDE), 1)
+    return max(min(size // (2 * LEARN_PX), LEARN_A_SIDE), 1)
 
 
 def taught(target: Scene, geobox: GeoBox, band: str, fetcher: Fetcher) -> BoolArray:
@@ -210,9 +203,8 @@ def look_at_reference(
 
     A mask file does not count: it is of the target's day.
     """
-    grown = max(settings.masks.dilation_m, settings.references.dilation_m)
-    masks = replace(settings.masks.without_file(), dilation_m=grown)
-    return _look(reference.scenes, geobox, replace(settings, masks=masks), fetcher, clock)
+    settings = replace(settings, masks=settings.reference_masks)
+    return _look(reference.scenes, geobox, settings, fetcher, clock)
 
 
 def _look(
@@ -344,8 +336,10 @@ class Archive:
 def _blocks(wanted: BoolArray) -> Iterator[tuple[slice, slice]]:
     """Yield the boxes around what is wanted in each block that holds some."""
     height, width = wanted.shape
-    for top, left in itertools.product(range(0, height, _BLOCK_PX), range(0, width, _BLOCK_PX)):
-        block = wanted[top : top + _BLOCK_PX, left : left + _BLOCK_PX]
+    for top, left in itertools.product(
+        range(0, height, REFERENCE_BLOCK_PX), range(0, width, REFERENCE_BLOCK_PX)
+    ):
+        block = wanted[top : top + REFERENCE_BLOCK_PX, left : left + REFERENCE_BLOCK_PX]
         y, x = (np.flatnonzero(block.any(axis=axis)) for axis in (1, 0))
         if len(y):
             yield slice(top + y[0], top + y[-1] + 1), slice(left + x[0], left + x[-1] + 1)
