@@ -21,7 +21,7 @@ _FEWEST_PLACES = 2
 LEARN_PX = 128
 """Side of the windows that a scene's other days are learnt from."""
 LEARN_A_SIDE = 4
-"""They are at most 4 x 4, and cover at most a quarter of a scene: the rest is for checks."""
+"""They are at most 4 x 4."""
 REFERENCE_BLOCK_PX = 1024
 """References are read in blocks of at most this side: memory does not grow with the chunk."""
 

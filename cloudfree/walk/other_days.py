@@ -49,6 +49,12 @@ from cloudfree.walk.plausible import check_optical
 
 logger = logging.getLogger(__name__)
 
+_FIELD_PX = 32
+"""About as wide as a field."""
+_LEARN_SHARE = 0.7
+"""Of a scene's side, at most: on half of the scene what was learnt can be checked. A scene smaller
+than a window or two teaches as a whole."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedReferences:
@@ -179,13 +185,19 @@ def sample_windows(target: Scene, band: str, fetcher: Fetcher) -> list[GeoBox]:
 
 
 def _count_windows(size: int) -> int:
-    return max(min(size // (2 * LEARN_PX), LEARN_A_SIDE), 1)
+    return min(max(int(_LEARN_SHARE * size / LEARN_PX), 1), LEARN_A_SIDE)
 
 
 def taught(target: Scene, geobox: GeoBox, band: str, fetcher: Fetcher) -> BoolArray:
-    """Return (y, x): which pixels of a geobox touch a window that the scene's fit learnt from."""
+    """Return (y, x): which pixels of a geobox lie in a window that the scene's fit learnt from.
+
+    Or so near that it shows the same fields: what was learnt of a part of one serves the other.
+    """
     assert geobox.crs is not None
-    windows = [one.extent.to_crs(geobox.crs) for one in sample_windows(target, band, fetcher)]
+    windows = [
+        one.pad(_FIELD_PX, _FIELD_PX).extent.to_crs(geobox.crs)
+        for one in sample_windows(target, band, fetcher)
+    ]
     touched: BoolArray = geometry_mask(
         [shapely.from_wkt(one.wkt) for one in windows],
         geobox.shape.yx,
