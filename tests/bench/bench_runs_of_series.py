@@ -57,9 +57,7 @@ def write_catalog(case: Case, folder: Path) -> tuple[Path, dict[str, object]]:
         numbers = np.where(clear, series.optical[index], np.maximum(series.optical[index], 1))
         if index == case.time:
             numbers = np.where(case.hidden, CLOUD_DN, numbers)
-        layers = {
-            band_name(name): band for name, band in zip(series.bands, numbers, strict=True)
-        }
+        layers = {band_name(name): band for name, band in zip(series.bands, numbers, strict=True)}
         layers["SCL"] = np.where(clear, CLEAR_CLASS, CLOUD_CLASS).astype(np.uint8)
         facts = {
             "platform": "sentinel-2a",
@@ -203,7 +201,9 @@ def main(arguments: argparse.Namespace) -> None:
                     folder.mkdir(parents=True)
                     found = run_case(case, folder, arguments.model, arguments.days)
                 check = found["summary"]["check"]
-                one = [f"{found[k]:.2f}" if found[k] else "" for k in ("all", "other days", "alone")]
+                one = [
+                    f"{found[k]:.2f}" if found[k] else "" for k in ("all", "other days", "alone")
+                ]
                 print(
                     f"| {name} day {case.series.days[case.time]} | {one[0]} | {one[1]} | "
                     f"{told(check, 'other days')} | {one[2]} | {told(check, 'alone')} | "
