@@ -143,7 +143,8 @@ def restore_cube(
     cloud, and may be nodata. ``source`` is 0 nodata, 1 seen, 2 reconstructed, 3 not restored,
     4 made of other days.
 
-    ``model`` is the name of a built-in model, the folder of a bundle, or one that was loaded. Each
+    ``model`` is the name of a built-in model, the folder of a bundle, or one that was loaded; one
+    that wants other days is told what they say, and still makes only what no other date saw. Each
     time is stretched by statistics of its seen pixels, from at most 36 windows spread over the
     cube: another cut of the same scene has others. Where they show no ground at all nothing is
     made, with a warning. ``chunk_px`` is the side of what is restored at once, and does not change

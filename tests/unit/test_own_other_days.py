@@ -106,16 +106,19 @@ def test_what_no_other_day_saw_is_left_to_radar(series: Series) -> None:
     np.testing.assert_array_equal(without.source == 4, cube.source == 4)
 
 
-SPOT = np.s_[60:90, 130:170]
+SPOT = np.s_[60:90, 5:35]
 """Hidden on every day, so that a model makes it."""
 
 
 @pytest.fixture
 def spotted(series: Series) -> Series:
-    """The series with a spot that is always hidden."""
+    """The series with a spot that is always hidden; of the target only the left is."""
     mask = series.mask.copy()
+    mask[TARGET] = mask.x < mask.x[40]
     mask[:, *SPOT] = True
-    return series._replace(mask=mask)
+    optical = series.optical.copy()
+    optical[TARGET] = series.truth[TARGET]
+    return series._replace(mask=mask, optical=optical)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +180,7 @@ def test_what_other_days_say_around_changes_what_a_network_makes(
     optical, radar, mask, _ = spotted
     cube = restore_cube(optical, radar, mask, bundle).isel(time=TARGET).load()
     brighter = optical.copy()
-    brighter[0, :, 60:90, 172:176] += 0.05
+    brighter[1, :, 60:90, 36:40] += 0.05
     other = restore_cube(brighter, radar, mask, bundle).isel(time=TARGET).load()
     changed = (cube.reflectance != other.reflectance).any("band").to_numpy()
     assert changed[SPOT].any()
