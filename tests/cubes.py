@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import zarr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from cloudfree.core.source import OTHER_DAYS
 from cloudfree.geometry.grid import Chunk, GridPlan
+from cloudfree.product.layers import ALL_LAYERS, NO_DAYS
 from cloudfree.product.store import ChunkPixels, create_cube
 from cloudfree.scenes.harmonisation import Offset
 from cloudfree.scenes.scene import Scene, Step
@@ -50,6 +53,13 @@ def make_cube(folder: Path, plan: GridPlan, bands: tuple[str, ...] = BANDS) -> P
     return folder / "cube.zarr"
 
 
+def make_cube_of_other_days(folder: Path, plan: GridPlan) -> Path:
+    """Two steps, no pixel, with every array that a product may have."""
+    steps = [make_step(3), make_step(8)]
+    create_cube(open_storage(folder), plan, steps, BANDS, {}, ALL_LAYERS)
+    return folder / "cube.zarr"
+
+
 def fill(chunk: Chunk, seed: int, bands: int = 3) -> ChunkPixels:
     rng = np.random.default_rng(seed)
     shape = chunk.geobox.shape
@@ -59,6 +69,22 @@ def fill(chunk: Chunk, seed: int, bands: int = 3) -> ChunkPixels:
         cloud=rng.integers(0, 4, shape).astype(np.uint8),
         optical_scene=rng.integers(0, 300, shape).astype(np.uint16),
         radar_scene=rng.integers(0, 300, shape).astype(np.uint16),
+    )
+
+
+def fill_of_other_days(chunk: Chunk, seed: int, references: int) -> ChunkPixels:
+    """Every array of a chunk: a part of it made of so many scenes of other days."""
+    rng = np.random.default_rng(seed)
+    shape = chunk.geobox.shape
+    source = rng.integers(0, 5, shape).astype(np.uint8)
+    there = source == OTHER_DAYS
+    return replace(
+        fill(chunk, seed),
+        source=source,
+        reference_scene=np.where(there, rng.integers(1, references + 1, shape), 0).astype(np.uint16),
+        reference_days=np.where(there, rng.integers(-75, 76, shape), NO_DAYS).astype(np.int16),
+        reference_count=np.where(there, rng.integers(1, 5, shape), 0).astype(np.uint8),
+        uncertainty=rng.integers(0, 900, shape).astype(np.uint16),
     )
 
 

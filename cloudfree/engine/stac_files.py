@@ -140,4 +140,6 @@ def _limits(facts: RunFacts, step: Step, layer: Layer, cog: Cog) -> Limits:
     """Return which stored numbers of a layer to show as black and white."""
     if layer.has_bands:
         return stretch(facts, step)
-    return 0.0, max((float(one.maximum) for one in cog.statistics if one is not None), default=1.0)
+    found = [one for one in cog.statistics if one is not None]
+    most = max((float(max(-one.minimum, one.maximum)) for one in found), default=1.0)
+    return (-most if layer.diverging else 0.0), most

@@ -136,16 +136,21 @@ def describe_cube(
 
 def describe_render(layer: Layer, shown: Limits, bands: tuple[str, ...]) -> dict[str, Any]:
     """Return how to show a COG: in true colour (or what bands there are), or by its classes."""
-    facts = {"title": layer.title, "assets": [layer.name], "nodata": layer.empty}
+    facts = {
+        "title": layer.title,
+        "assets": [layer.name],
+        "nodata": layer.empty,
+        "resampling": layer.shrinks_by,
+    }
     if layer.classes:
         colours = {str(c.value): [*c.colour, 255 if c.value else 0] for c in layer.classes}
-        return {**facts, "colormap": colours, "resampling": "nearest"}
+        return {**facts, "colormap": colours}
     channels = choose_shown(bands) if layer.has_bands else [0]
     return {
         **facts,
+        **({"colormap_name": layer.diverging} if layer.diverging else {}),
         "bidx": [index + 1 for index in channels],
         "rescale": [[round(limit, 1) for limit in shown] for _ in channels],
-        "resampling": "average",
     }
 
 

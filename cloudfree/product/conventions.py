@@ -46,7 +46,7 @@ def describe_layer(layer: Layer, levels: Iterable[str]) -> dict[str, Any]:
     attributes: dict[str, Any] = {"long_name": layer.title, "grid_mapping": "spatial_ref"}
     if layer.unit is not None:
         attributes["units"] = layer.unit
-    if layer.scale is None and layer.nodata is not None:
+    if layer.unit is None and layer.nodata is not None:
         # for rioxarray; a _FillValue would make xarray turn whole numbers into floats
         attributes["nodata"] = layer.nodata
     names = {_STANDARD_NAMES.get(level) for level in levels}

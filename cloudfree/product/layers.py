@@ -52,6 +52,9 @@ class Layer:
     """Whether each step of it becomes a COG."""
     unit: str | None = None
     """Of its numbers, where it is a quantity."""
+    diverging: str | None = None
+    """The colours to both sides of 0 to show a quantity in that has a sign, as tile servers call
+    them."""
     empty: int = 0
     """What pixels hold that nobody wrote, and those outside of the area."""
 
@@ -75,7 +78,7 @@ def _classes(*facts: tuple[int, str, str, tuple[int, int, int]]) -> tuple[PixelC
 REFLECTANCE = Layer(
     name="reflectance",
     dtype="uint16",
-    title="reflectance, seen or reconstructed",
+    title="reflectance, seen or made",
     has_bands=True,
     scale=REFLECTANCE_SCALE,
     unit="1",
@@ -91,7 +94,7 @@ SOURCE = Layer(
         (source.SEEN, "seen", "seen: the scene's own value", (222, 222, 216)),
         (source.RECONSTRUCTED, "reconstructed", "reconstructed: an estimate", (38, 120, 178)),
         (source.NOT_RESTORED, "not_restored", "cloudy and not restored", (205, 62, 48)),
-        (source.OTHER_DAYS, "other_days", "made of what other days saw here", (92, 172, 112)),
+        (source.OTHER_DAYS, "other_days", "made of what other days saw here", (240, 196, 40)),
     ),
     shrinks_by="nearest",
     exported=True,
@@ -121,7 +124,8 @@ REFERENCE_DAYS = Layer(
     name="reference_days",
     dtype="int16",
     title="days to the nearest reference that served a pixel, negative before",
-    unit="days",
+    unit="day",  # with "days" xarray would take the numbers for spans of time
+    diverging="puor",
     empty=NO_DAYS,
     shrinks_by="nearest",
     exported=True,
@@ -139,7 +143,7 @@ REFERENCES: tuple[Layer, ...] = (
 UNCERTAINTY = Layer(
     name="uncertainty",
     dtype="uint16",
-    title="likely absolute error of a reconstructed pixel, mean over bands",
+    title="likely absolute error of a made pixel, mean over bands",
     scale=REFLECTANCE_SCALE,
     unit="1",
     shrinks_by="average",

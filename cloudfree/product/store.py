@@ -122,7 +122,7 @@ def _write_template(
             dask.array.zeros(
                 (len(times), *banded, *plan.geobox.shape),
                 chunks=shard,
-                dtype=layer.dtype if layer.scale is None else "float32",
+                dtype=layer.dtype if layer.unit is None else "float32",
             ),
             describe_layer(layer, levels),
         )
@@ -148,9 +148,12 @@ def _write_template(
 
 def _quantity(layer: Layer) -> dict[str, Any]:
     """Return how xarray turns stored numbers into a quantity, and what unwritten pixels hold."""
-    if layer.scale is None:
-        return {"fill_value": layer.empty}
-    return {"dtype": layer.dtype, "scale_factor": layer.scale, "_FillValue": layer.empty}
+    stored: dict[str, Any] = {"fill_value": layer.empty}
+    if layer.unit is not None:
+        stored |= {"dtype": layer.dtype, "_FillValue": layer.empty}
+    if layer.scale is not None:
+        stored["scale_factor"] = layer.scale
+    return stored
 
 
 def _layout(shard: tuple[int, ...], inner: tuple[int, ...]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from cloudfree.cli import main
 from cloudfree.core.config import RunSettings
 from cloudfree.core.tables import build
 from cloudfree.product.item import COLLECTION, name_item, name_view
-from cloudfree.product.layers import LAYERS, UNCERTAINTY, Layer
+from cloudfree.product.layers import ALL_LAYERS, Layer
 from cloudfree.product.provenance import ITEMS, RUN
 from cloudfree.product.store import CUBE, create_cube
 from cloudfree.storage.outputs import open_storage
@@ -29,7 +29,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 INSIDE = [ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs" / "internals").glob("*.md"))]
 PRODUCT = ROOT / "docs" / "product.md"
-ALL_LAYERS = (*LAYERS, UNCERTAINTY)
 _BLOCK = re.compile(r"^([ ]*)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -16,10 +16,20 @@ from rio_cogeo import cog_validate
 from cloudfree.core.errors import StoreError
 from cloudfree.geometry.grid import GridPlan
 from cloudfree.product.cog import Cog, export_cog
-from cloudfree.product.layers import REFLECTANCE, SOURCE, Layer
+from cloudfree.product.layers import REFERENCE_DAYS, REFLECTANCE, SOURCE, Layer
 from cloudfree.product.store import write_chunk
 from cloudfree.storage.outputs import Storage, checksum, open_storage
-from tests.cubes import BANDS, HEIGHT, WIDTH, fill, make_cube, make_grid, stored
+from tests.cubes import (
+    BANDS,
+    HEIGHT,
+    WIDTH,
+    fill,
+    fill_of_other_days,
+    make_cube,
+    make_cube_of_other_days,
+    make_grid,
+    stored,
+)
 
 TIME = dt.datetime(2024, 6, 3, 10, 20, 31, tzinfo=dt.UTC)
 
@@ -105,6 +115,27 @@ def test_a_cog_of_reflectance_has_its_scale_and_statistics_of_what_is_valid(
             assert int(tags["STATISTICS_MAXIMUM"]) == said.maximum
             assert float(tags["STATISTICS_MEAN"]) == pytest.approx(said.mean, rel=1e-5)
             assert float(tags["STATISTICS_STDDEV"]) == pytest.approx(said.stddev, rel=1e-5)
+
+
+def test_a_cog_of_days_knows_days_before_and_those_that_are_none(
+    tmp_path: Path, plan: GridPlan
+) -> None:
+    cube = make_cube_of_other_days(tmp_path, plan)
+    for seed, chunk in enumerate(plan.chunks()):
+        if seed in (0, 5):
+            write_chunk(open_storage(tmp_path), 0, chunk, fill_of_other_days(chunk, seed, 3))
+    cog = export(cube, REFERENCE_DAYS, "days.tif", plan, shape=(57, 121))
+    days = stored(cube, "reference_days")[0]
+    valid = days[days > -32768].astype(int)
+    with rasterio.open(tmp_path / "days.tif") as file:
+        assert (file.nodata, file.dtypes[0]) == (-32768, "int16")
+        np.testing.assert_array_equal(file.read(1), days)
+    (said,) = cog.statistics
+    assert said is not None
+    assert (said.minimum, said.maximum) == (valid.min(), valid.max()) == (-75, 75)
+    assert said.mean == pytest.approx(valid.mean())
+    assert said.valid_percent == pytest.approx(100 * valid.size / days.size)
+    assert set(np.unique(cog.small)) <= {-32768, *range(-75, 76)}  # no mean of two days
 
 
 def test_without_a_valid_pixel_there_are_no_statistics(cube: Path, plan: GridPlan) -> None:

@@ -16,11 +16,24 @@ from hypothesis.extra import numpy as arrays
 
 from cloudfree.core.errors import StoreError
 from cloudfree.geometry.grid import GridPlan
-from cloudfree.product.layers import LAYERS, REFLECTANCE, SOURCE
+from cloudfree.product.layers import LAYERS, REFERENCE_DAYS, REFLECTANCE, SOURCE
 from cloudfree.product.overviews import OverviewJob, overview_jobs, shrink, write_overview
 from cloudfree.product.store import write_chunk
 from cloudfree.storage.outputs import open_storage
-from tests.cubes import BANDS, HEIGHT, LEFT, SIDE, TOP, WIDTH, fill, make_cube, make_grid, stored
+from tests.cubes import (
+    BANDS,
+    HEIGHT,
+    LEFT,
+    SIDE,
+    TOP,
+    WIDTH,
+    fill,
+    fill_of_other_days,
+    make_cube,
+    make_cube_of_other_days,
+    make_grid,
+    stored,
+)
 
 SHRUNK = [layer.name for layer in LAYERS if layer.shrinks_by]
 
@@ -89,6 +102,18 @@ def test_every_pixel_of_every_overview_comes_from_the_one_above(cube: Path, plan
                 assert len(np.unique(small)) > 3
         above = f"ovr_{factor}x/"
     assert (stored(cube, "ovr_2x/source")[1, :256, 512:] == 0).all()  # the chunk that is not there
+
+
+def test_days_in_an_overview_are_those_of_a_pixel(tmp_path: Path, plan: GridPlan) -> None:
+    cube = make_cube_of_other_days(tmp_path, plan)
+    for seed, chunk in enumerate(plan.chunks()):
+        if seed != 2:
+            write_chunk(open_storage(tmp_path), 0, chunk, fill_of_other_days(chunk, seed, 3))
+    write_all(cube, plan, 2)
+    days, small = (stored(cube, f"{group}reference_days")[0] for group in ("", "ovr_2x/"))
+    np.testing.assert_array_equal(small, days[::2, ::2])
+    np.testing.assert_array_equal(shrink(days, REFERENCE_DAYS), small)
+    assert (small[:256, 512:] == -32768).all()  # the chunk that is not there
 
 
 def test_they_do_not_depend_on_how_the_cube_was_cut(tmp_path: Path, plan: GridPlan) -> None:

@@ -49,8 +49,8 @@ def test_without_true_colour_the_first_band_is_grey() -> None:
 
 
 def test_every_source_has_its_own_colour() -> None:
-    colours = source_colours(np.arange(4, dtype=np.uint8)[None])
-    assert len({tuple(colour) for colour in colours[0].tolist()}) == 4
+    colours = source_colours(np.arange(5, dtype=np.uint8)[None])
+    assert len({tuple(colour) for colour in colours[0].tolist()}) == 5
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_radar_is_grey_between_its_extremes_and_black_where_there_is_none() -> N
 
 @pytest.mark.parametrize(
     ("draw", "legend", "codes"),
-    [(source_map, source_legend, [1, 2, 3, 0]), (cloud_map, cloud_legend, [0, 1, 2, 3, 4, 255])],
+    [(source_map, source_legend, [1, 2, 3, 4, 0]), (cloud_map, cloud_legend, [0, 1, 2, 3, 4, 255])],
 )
 def test_maps_have_the_colours_of_their_legends(
     draw: Callable[..., str], legend: Callable[[], list[tuple[str, str]]], codes: list[int]

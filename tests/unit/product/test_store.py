@@ -28,7 +28,9 @@ from tests.cubes import (
     TOP,
     WIDTH,
     fill,
+    fill_of_other_days,
     make_cube,
+    make_cube_of_other_days,
     make_grid,
     make_scene,
     make_step,
@@ -191,6 +193,37 @@ def test_every_pixel_of_every_chunk_is_read_back(cube: Path, plan: GridPlan) -> 
         expected = np.where(numbers == 0, np.nan, numbers * 1e-4)
         np.testing.assert_allclose(product.reflectance[1], expected, rtol=1e-6)
         np.testing.assert_array_equal(product.source[1], written["source"])
+
+
+def test_days_to_references_are_numbers_and_nothing_where_there_is_none(
+    tmp_path: Path, plan: GridPlan
+) -> None:
+    """0 is a day like others, so that another number stands for none; spans of time they are not"""
+    cube = make_cube_of_other_days(tmp_path, plan)
+    chunks = list(plan.chunks())
+    pixels = fill_of_other_days(chunks[1], 3, references=7)
+    days = np.where(pixels.source == 4, pixels.reference_days, np.nan)
+    assert (days == 0).any() and (days < 0).any() and np.isnan(days).any()
+    write_chunk(open_storage(tmp_path), 1, chunks[1], pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        product = xr.open_zarr(cube)
+    with product:
+        assert product.reference_days.dtype == np.float32
+        assert product.reference_days.attrs["units"] == "day"
+        assert product.reference_days[1].notnull().sum() == (pixels.source == 4).sum()
+        part = product.isel(time=1, y=chunks[1].y, x=chunks[1].x)
+        np.testing.assert_array_equal(part.reference_days, days)
+        np.testing.assert_array_equal(part.reference_scene, pixels.reference_scene)
+        np.testing.assert_array_equal(part.reference_count, pixels.reference_count)
+        assert part.reference_scene.dtype == np.uint16
+        assert not product.reference_count[0].any()
+    assert (stored(cube, "reference_days")[0] == -32768).all()
+    for factor in (2, 4):
+        small = zarr.open_group(cube / f"ovr_{factor}x", mode="r")
+        assert set(small) >= {"reference_days", "source"}
+        assert not {"reference_scene", "reference_count"} & set(small)
+        assert (np.asarray(small["reference_days"][:]) == -32768).all()
 
 
 def test_a_chunk_written_twice_is_that_of_the_second_time(cube: Path, plan: GridPlan) -> None:
