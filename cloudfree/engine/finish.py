@@ -81,6 +81,12 @@ def finish(
     return summary
 
 
+def _left_out(state: dict[str, Any]) -> list[str]:
+    """Return which other days could not be used, each once."""
+    why = [one["why"] for fit in state["fits"] for one in fit["left_out"]]
+    return [f"another day is left out: {one}" for one in dict.fromkeys(why)]
+
+
 def _add(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Return the sums of counts."""
     total: Counter[str] = Counter()
@@ -181,7 +187,7 @@ def _summary(plan: Plan, state: dict[str, Any], totals: Totals, clock: Stopwatch
         "request": state["request"],
         "left_out": state["left_out"],
         "check": state["check"],
-        "warnings": [*plan.warnings(), *warn(state["check"])],
+        "warnings": [*plan.warnings(), *_left_out(state), *warn(state["check"])],
         "began": state["began"],
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "scenes": [

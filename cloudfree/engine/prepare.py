@@ -28,7 +28,6 @@ from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Plan, Request
 from cloudfree.product import provenance, store
 from cloudfree.restoration.bundle import open_bundle
-from cloudfree.restoration.other_days import SceneFit
 from cloudfree.restoration.uncertainty import Calibration
 from cloudfree.scenes import catalog
 from cloudfree.scenes.harmonisation import Offset
@@ -338,10 +337,8 @@ def _read_fit(plan: Plan, storage: Storage, known: dict[str, Any]) -> FittedRefe
             "start anew"
         )
     references = {tuple(s.id for s in one.scenes): one for one in plan.references[known["scene"]]}
-    return FittedReferences(
-        references=tuple(references[tuple(ids)] for ids in known["references"]),
-        fit=SceneFit.from_bytes(content),
-    )
+    used = tuple(references[tuple(ids)] for ids in known["references"])
+    return FittedReferences.from_bytes(used, content)
 
 
 def read_items(storage: Storage, state: dict[str, Any]) -> list[catalog.Item]:

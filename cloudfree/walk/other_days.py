@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -33,19 +34,11 @@ from cloudfree.pixels.masks import reach_px
 from cloudfree.pixels.observation import Observation, OtherDays
 from cloudfree.pixels.observe import Clock, observe
 from cloudfree.pixels.remote import Fetcher
-from cloudfree.restoration.other_days import (
-    MadePixels,
-    References,
-    SceneFit,
-    Window,
-    ask_experts,
-    fit_scene,
-    join_windows,
-    make_pixels,
-)
-from cloudfree.restoration.other_days.evidence import OBSERVATIONS
 from cloudfree.scenes.scene import Reference, Scene, Step
 from cloudfree.walk.plausible import check_optical
+
+if TYPE_CHECKING:  # what knows no other days does not wait for torch
+    from cloudfree.restoration.other_days import MadePixels, References, SceneFit, Window
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +57,13 @@ class FittedReferences:
     """Those that the fit knows, in its order."""
     fit: SceneFit
     """Learnt from the scene and them."""
+
+    @classmethod
+    def from_bytes(cls, references: tuple[Reference, ...], content: bytes) -> FittedReferences:
+        """Return them with the fit whose ``to_bytes`` gave the content; ValueError for others."""
+        from cloudfree.restoration.other_days import SceneFit
+
+        return cls(references=references, fit=SceneFit.from_bytes(content))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +140,8 @@ def fit_references(
     Reads a sample of all. ReadError where the target cannot be read, UnreachableError where a
     server does not answer for now.
     """
+    from cloudfree.restoration.other_days import fit_scene, join_windows
+
     bands = settings.grid.bands
     geoboxes = sample_windows(target, bands[0], fetcher)
     settings = replace(settings, masks=settings.masks.without_file())
@@ -259,6 +261,8 @@ def crop_estimate(estimate: OtherDays, part: tuple[slice, slice]) -> OtherDays:
 
 
 def _to_window(observation: Observation) -> Window:
+    from cloudfree.restoration.other_days import Window
+
     return Window(
         reflectance=observation.reflectance,
         seen=observation.masks.seen,
@@ -292,6 +296,8 @@ class Archive:
         None where no scene that shows some of them has references. ReadError where one of these
         cannot be read.
         """
+        from cloudfree.restoration.other_days import ask_experts, make_pixels
+
         made: MadeOfOtherDays | None = None
         for index, scene in enumerate(step.optical):
             fitted = self.fitted.get(scene.id)
@@ -320,6 +326,9 @@ class Archive:
         A pixel uses nothing beyond its fifth clear observation on either side: a reference that no
         pixel wants any more is not read.
         """
+        from cloudfree.restoration.other_days import References
+        from cloudfree.restoration.other_days.evidence import OBSERVATIONS
+
         references = fitted.references
         count = int(np.count_nonzero(where))
         reflectance = np.zeros((len(references), bands, count), np.uint16)

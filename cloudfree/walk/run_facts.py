@@ -117,6 +117,8 @@ class Candidate:
     """(sign, y, x) signs of doubt from the model; none where they are not asked for."""
     covered: BoolArray
     """(y, x): True where there is one."""
+    makes_other_days: bool
+    """Whether the model was told what other days say, so that it makes their pixels too."""
     seconds: dict[str, float]
     """Per row of the walk."""
 
