@@ -8,7 +8,14 @@ from scipy.ndimage import distance_transform_edt
 from cloudfree.core.types import BoolArray, Int64Array, Masks, UInt16Array
 from cloudfree.own_layers import Layers, Look, to_numbers
 from cloudfree.pixels.observation import OtherDays
-from cloudfree.restoration.other_days import References, Sample, SceneFit, fit_scene, make_pixels
+from cloudfree.restoration.other_days import (
+    References,
+    SceneFit,
+    Window,
+    fit_scene,
+    join_windows,
+    make_pixels,
+)
 from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
 from cloudfree.walk.measure import spread_starts
 
@@ -17,8 +24,6 @@ _MOST = 8
 _SAMPLE_PX = 128
 """Side of the windows that a time's fit learns from."""
 _SAMPLES = 9
-_CELL_PX = 16
-"""Experts are judged on hidden squares of this side."""
 _BRIGHTEST_DN = 20_000.0
 """What is made reflects at most twice the light."""
 _SECONDS = 86_400
@@ -41,31 +46,18 @@ def find_references(layers: Layers, step: int, reach_days: float) -> tuple[list[
 
 def fit_time(sample: list[Look], references: list[list[Look]], days: Int64Array) -> SceneFit:
     """Return what windows of a time teach, beside the same windows of its references."""
-    target, made, cells = [], [], []
-    for index, look in enumerate(sample):
-        numbers, known = to_numbers(look.optical)
-        y, x = (np.arange(size) // _CELL_PX for size in known.shape)
-        cells.append((index * _SAMPLE_PX**2 + y[:, None] * _SAMPLE_PX + x).ravel())
-        made.append(look.hidden.ravel())
-        target.append((numbers.reshape(len(numbers), -1), (known & ~look.hidden).ravel()))
-    everywhere = [np.ones(one.size, bool) for one in made]
-    parts = [
-        _stack([of_one[i] for of_one in references], days, bands=target[i][0].shape[0], where=here)
-        for i, here in enumerate(everywhere)
-    ]
     return fit_scene(
-        Sample(
-            reflectance=np.concatenate([numbers for numbers, _ in target], axis=1),
-            seen=np.concatenate([seen for _, seen in target]),
-            made=np.concatenate(made),
-            cells=np.concatenate(cells).astype(np.int64),
-            references=References(
-                reflectance=np.concatenate([part.reflectance for part in parts], axis=2),
-                clear=np.concatenate([part.clear for part in parts], axis=1),
-                days=days,
-            ),
+        join_windows(
+            [_to_window(look) for look in sample],
+            [[_to_window(look) for look in day] for day in references],
+            days,
         )
     )
+
+
+def _to_window(look: Look) -> Window:
+    numbers, known = to_numbers(look.optical)
+    return Window(reflectance=numbers, seen=known & ~look.hidden, made=look.hidden)
 
 
 def find_near(masks: Masks) -> BoolArray:

@@ -14,6 +14,7 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
+from cloudfree.core.config import ReferenceSettings
 from cloudfree.core.contract import POLARIZATIONS, Contract
 from cloudfree.core.errors import (
     AoiError,
@@ -96,7 +97,8 @@ def cut_patches(
     contract = open_bundle(request.settings.restoration.model).contract
     if choice.all_polarizations:
         contract = replace(contract, polarizations=POLARIZATIONS, all_polarizations=True)
-    plan = make_plan(request, channels=contract)
+    alone = replace(request.settings, references=ReferenceSettings(days=0))
+    plan = make_plan(replace(request, settings=alone), channels=contract)
     steps = [step for step in plan.steps if step.radar]
     if not steps:
         raise NoSceneError(

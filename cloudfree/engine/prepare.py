@@ -214,11 +214,12 @@ def begin(
         "calibration": _plain(calibration),
         "retries": dict(sorted(retries.items())),
         "offsets": {s.id: asdict(s.offset) for step in plan.steps for s in step.optical},
-        "items": ledger.fingerprint(plan.items),
+        "items": ledger.fingerprint(plan.kept_items),
         "began": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
     ledger.remove_run(storage)
-    storage.write_json(provenance.ITEMS, {"type": "FeatureCollection", "features": plan.items})
+    items = {"type": "FeatureCollection", "features": plan.kept_items}
+    storage.write_json(provenance.ITEMS, items)
     _create_cube(plan, storage)
     state["cube"] = store.fingerprint(storage)
     Ledger(storage=storage).write_state(state)

@@ -13,6 +13,9 @@ from cloudfree.core.types import BoolArray, Float32Array, Float64Array, UInt8Arr
 CLEAR, CLOUDY, SHADOW, DILATED, DEFECTIVE = 0, 1, 2, 3, 4
 """Codes of the product's ``cloud`` layer."""
 
+SNOW = 11
+"""Among the classes of a scene."""
+
 EMPTY_REACH_PX = 2
 """How far from a pixel ``drop_empty`` looks."""
 

@@ -34,6 +34,8 @@ class Observation:
     """(y, x): 1 + index of the optical scene; 0 for none."""
     radar_scene: UInt16Array
     """(y, x): 1 + index of the radar scene; 0 for none."""
+    snow: BoolArray | None = None
+    """(y, x): True where the scene's classes call it snow or ice; None where none has classes."""
     other_days: OtherDays | None = None
     """What other days say of the same pixels; None where nobody asked them."""
 

@@ -74,11 +74,15 @@ def observe(
     with clock.row("radiometry"):
         reflectance = np.zeros(pixels.dn.shape[1:], np.uint16)
         cloud = np.zeros(geobox.shape, np.uint8)
+        snow = np.zeros(geobox.shape, bool)
         for index, scene in enumerate(step.optical):
             here = optical_scene == index + 1
             assert scene.offset.dn is not None  # measure.settle_offsets came first
             reflectance += radiometry.harmonise(pixels.dn[index], here, scene.offset.dn)
             cloud[here] = codes[index][here]
+            classes = pixels.classification[index]
+            if classes is not None:
+                snow |= here & (classes == masks.SNOW)
         power = np.full(pixels.power.shape[1:], np.nan, np.float32)
         for index in range(len(step.radar)):
             here = radar_scene == index + 1
@@ -92,6 +96,7 @@ def observe(
         decibel=decibel,
         optical_scene=optical_scene,
         radar_scene=radar_scene,
+        snow=None if all(one is None for one in pixels.classification) else snow,
     )
     return observation, cloud
 

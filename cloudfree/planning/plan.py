@@ -33,7 +33,7 @@ from cloudfree.restoration.rims import REACH_PX
 from cloudfree.scenes import catalog
 from cloudfree.scenes.choice import select_scenes
 from cloudfree.scenes.providers import Sources, find_sources
-from cloudfree.scenes.scene import Scene, Step, parse_period
+from cloudfree.scenes.scene import Reference, Scene, Step, parse_period
 from cloudfree.scenes.signing import find_signer
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,8 @@ class Plan:
     """The model."""
     items: list[catalog.Item]
     """Everything that was found, with links."""
+    spare: frozenset[tuple[str, str]]
+    """Of these, by collection and id, those that are neither used nor compared with what is."""
     unusable: tuple[str, ...]
     """Of each item that cannot be used, why."""
     mask_remarks: tuple[str, ...]
@@ -92,6 +94,28 @@ class Plan:
 
     def __repr__(self) -> str:
         return plan_text(self.describe())
+
+    @property
+    def references(self) -> dict[str, tuple[Reference, ...]]:
+        """Optical scene id -> the other days that its hidden pixels may be made of."""
+        return {
+            scene.id: found
+            for step in self.steps
+            for scene, found in zip(step.optical, step.references, strict=True)
+            if found
+        }
+
+    @property
+    def reference_scenes(self) -> tuple[Scene, ...]:
+        """All scenes of references, each once, by collection and id."""
+        lists = self.references.values()
+        scenes = {s.id: s for found in lists for one in found for s in one.scenes}
+        return tuple(sorted(scenes.values(), key=lambda scene: (scene.collection, scene.id)))
+
+    @property
+    def kept_items(self) -> list[catalog.Item]:
+        """The items that a resumed run needs."""
+        return [one for one in self.items if (one["collection"], one.get("id")) not in self.spare]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -224,6 +248,35 @@ def _windows(lattice: Lattice, geobox: GeoBox, reach_px: int = REACH_PX) -> int:
     return ceil(grown[0] / lattice.stride_px) * ceil(grown[1] / lattice.stride_px)
 
 
+def _with_references(
+    items: list[catalog.Item], sources: Sources, settings: RunSettings
+) -> list[catalog.Item]:
+    """Return items with those of other days over the optical scenes among them."""
+    optical = {collection.id for collection in sources.optical.optical}
+    targets = [s for s in catalog.read_scenes(items, sources).scenes if s.collection in optical]
+    if not (targets and settings.references.days):
+        return items
+    others = catalog.search_references(
+        sources, targets, days=settings.references.days, catalog=settings.catalog
+    )
+    known = {(item["collection"], item.get("id")): item for item in (*others, *items)}
+    return [known[key] for key in sorted(known, key=str)]
+
+
+def _find_spare(
+    scenes: list[Scene], steps: list[Step], sources: Sources
+) -> frozenset[tuple[str, str]]:
+    """Return the optical scenes that no step uses, nor names as another choice."""
+    lists = [found for step in steps for found in step.references]
+    used = {s.id for step in steps for s in step.optical}
+    used |= {name for step in steps for one in step.considered for name in one.scenes}
+    used |= {s.id for found in lists for one in found for s in one.scenes}
+    optical = {collection.id for collection in sources.optical.optical}
+    return frozenset(
+        (s.collection, s.id) for s in scenes if s.collection in optical and s.id not in used
+    )
+
+
 def _footprints(scenes: tuple[Scene, ...]) -> BaseGeometry:
     return shapely.union_all([to_equal_area(scene.footprint) for scene in scenes])
 
@@ -283,6 +336,7 @@ def make_plan(
             catalog=settings.catalog,
             scenes=settings.scenes,
         )
+        items = _with_references(items, sources, settings)
     scenes, unusable = catalog.read_scenes(items, sources, settings.grid.bands)
     try:
         steps = select_scenes(
@@ -294,6 +348,8 @@ def make_plan(
             channels=channels or contract,
             sources=sources,
             settings=settings.scenes,
+            references=settings.references,
+            most_cloud_percent=settings.catalog.max_cloud_percent,
             passed_over=passed_over,
         )
     except NoSceneError as error:
@@ -314,6 +370,7 @@ def make_plan(
         aoi=aoi,
         bundle=bundle,
         items=items,
+        spare=_find_spare(scenes, steps, sources),
         unusable=tuple(unusable),
         mask_remarks=remarks,
         steps=tuple(steps),

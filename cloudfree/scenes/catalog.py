@@ -76,12 +76,11 @@ def search(
     """
     optical = dt.timedelta(days=0 if period.is_interval else scenes.optical_days)
     radar = optical + dt.timedelta(days=scenes.sar_days)
-    asked: list[tuple[str, Sequence[Collection], dt.timedelta, float]] = [
+    found: dict[tuple[str, str], Item] = {}
+    for address, collections, reach, most_cloud in (
         (sources.optical_address, sources.optical.optical, optical, catalog.max_cloud_percent),
         (sources.radar_address, sources.radar.radar, radar, _ANY_CLOUD),
-    ]
-    found: dict[tuple[str, str], Item] = {}
-    for address, collections, reach, most_cloud in asked:
+    ):
         query = Query(
             collections={one.id: one for one in collections},
             area=area,
@@ -90,12 +89,44 @@ def search(
             most_cloud=most_cloud,
             strict=catalog.strict,
         )
-        items = _ask(address, query, catalog.timeout_s) if is_api(address) else _read_local(address)
-        _check_collections(address, items, sources)
-        wanted = [item for item in map(_plain, items) if query.wants(item)]
-        found |= {(str(item["collection"]), str(item.get("id"))): item for item in wanted}
+        found |= _find(address, query, sources, catalog.timeout_s)
     logger.info("catalog.search: %d items", len(found))
     return [found[key] for key in sorted(found)]
+
+
+def search_references(
+    sources: Sources,
+    targets: Sequence[Scene],
+    *,
+    days: float,
+    catalog: CatalogSettings,
+) -> list[Item]:
+    """Return the optical items within ``days`` of some scenes and over them as a whole, by id.
+
+    However cloudy: what they show here and there is wanted. Otherwise as ``search``.
+    """
+    times = [scene.time for scene in targets]
+    query = Query(
+        collections={one.id: one for one in sources.optical.optical},
+        area=shapely.union_all([scene.footprint for scene in targets]),
+        first=min(times) - dt.timedelta(days=days),
+        last=max(times) + dt.timedelta(days=days),
+        most_cloud=_ANY_CLOUD,
+        strict=catalog.strict,
+    )
+    found = _find(sources.optical_address, query, sources, catalog.timeout_s)
+    logger.info("catalog.search_references: %d items", len(found))
+    return [found[key] for key in sorted(found)]
+
+
+def _find(
+    address: str, query: Query, sources: Sources, timeout_s: float
+) -> dict[tuple[str, str], Item]:
+    """Return what a catalog has of what is asked, by collection and id."""
+    items = _ask(address, query, timeout_s) if is_api(address) else _read_local(address)
+    _check_collections(address, items, sources)
+    wanted = [item for item in map(_plain, items) if query.wants(item)]
+    return {(str(item["collection"]), str(item.get("id"))): item for item in wanted}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

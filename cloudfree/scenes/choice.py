@@ -6,29 +6,29 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cloudfree.core.config import SceneSettings
+from cloudfree.core.config import ReferenceSettings, SceneSettings
 from cloudfree.core.contract import POLARIZATIONS, Channels
 from cloudfree.core.errors import NoSceneError
+from cloudfree.scenes.overpasses import (
+    OVERPASS,
+    UNKNOWN_CLOUD_PERCENT,
+    coverage,
+    drop_twins,
+    group_overpasses,
+    prefer_collections,
+    time_of,
+)
 from cloudfree.scenes.providers import Sources
+from cloudfree.scenes.references import choose_references
 from cloudfree.scenes.scene import Period, RatedPass, Scene, Step
 
-_OVERPASS = dt.timedelta(minutes=15)
-"""Scenes of one platform closer than this in time belong to one overpass."""
 _DAY = dt.timedelta(days=1)
-_SAME_MOMENT = dt.timedelta(seconds=15)
-"""Items name the start, the middle or the tile's own moment of an acquisition."""
-_SAME_GROUND = 0.8
-"""Footprints of one tile of one acquisition share at least this much of what they cover together;
-parts of a tile that two stations received share little."""
 _COVERAGE_SHARE = 0.9
 """The first radar pass covers at least this share of what the best one covers."""
 _WORTH_SHARE = 0.01
 """Another radar pass must add this share of the area."""
-_UNKNOWN_CLOUD_PERCENT = 50.0
-"""Stands for the cloud cover of scenes that do not name it, in comparisons."""
 
 
 def select_scenes(
@@ -41,6 +41,8 @@ def select_scenes(
     channels: Channels,
     sources: Sources,
     settings: SceneSettings,
+    references: ReferenceSettings,
+    most_cloud_percent: float = 100.0,
     passed_over: frozenset[str] = frozenset(),
 ) -> list[Step]:
     """Return the steps of the product, earliest first.
@@ -50,23 +52,31 @@ def select_scenes(
     ``day_cost`` for each day of distance; an interval gets every datatake inside. Of a scene that
     was processed anew the newest baseline counts. The radar partner is the pass nearest in time
     among those that have what ``channels`` ask for and cover the area about as well as the best;
-    further passes follow where they add to it. ``bands`` are those of the product. Of scenes
-    ``passed_over`` (ids) a radar one is left out, of an optical one the whole datatake, with its
-    twins of other collections.
-    Raises NoSceneError where nothing fits, and where no step has a radar partner.
+    further passes follow where they add to it. ``references`` say which other days serve; scenes
+    with more cloud than ``most_cloud_percent`` are nothing else.
+    ``bands`` are those of the product. Of scenes ``passed_over`` (ids) a radar one is left out, of
+    an optical one the whole datatake, with its twins of other collections; as references they
+    serve.
+    Raises NoSceneError where nothing fits, and where no step has a radar partner or another day.
     """
     scenes = list(scenes)
     optical_ids = tuple(collection.id for collection in sources.optical.optical)
     radar_ids = tuple(collection.id for collection in sources.radar_collections)
     touching = [scene for scene in scenes if scene.footprint.intersects(reach)]
-    optical = _drop_twins([scene for scene in touching if scene.collection in optical_ids])
+    of_ground = [
+        scene
+        for scene in touching
+        if scene.collection in optical_ids and (scene.cloud_percent or 0) <= most_cloud_percent
+    ]
+    in_reach = [scene for scene in of_ground if _may_be_step(scene, period, settings)]
+    optical = drop_twins(in_reach or of_ground)
     radar = [s for s in touching if s.collection in radar_ids and s.id not in passed_over]
     if not any(scene.footprint.intersects(area) for scene in optical):
         raise NoSceneError(_nothing(optical_ids, scenes, period, area))
-    over_area = [d for d in _overpasses(optical) if _coverage(d, area) > 0]
+    over_area = [d for d in group_overpasses(optical) if coverage(d, area) > 0]
     datatakes = [
         datatake
-        for datatake in _prefer(over_area, optical_ids)
+        for datatake in prefer_collections(over_area, optical_ids)
         if passed_over.isdisjoint(scene.id for scene in datatake)
     ]
     chosen, considered = _in_period(datatakes, area, period, settings)
@@ -77,88 +87,34 @@ def select_scenes(
                 f"scene {scene.id} has no asset for {', '.join(missing)}; it has "
                 f"{', '.join(scene.hrefs)}. Choose other --bands"
             )
-    passes = _overpasses(radar)
+    passes = group_overpasses(radar)
     steps = [
-        replace(_with_radar(datatake, passes, area, channels, settings), considered=considered)
+        replace(
+            _with_radar(datatake, passes, area, channels, settings),
+            considered=considered,
+            references=tuple(
+                choose_references(
+                    scene, scenes, collections=optical_ids, bands=bands, settings=references
+                )
+                for scene in datatake
+            ),
+        )
         for datatake in chosen
     ]
-    if not any(step.radar for step in steps):
+    if not any(step.radar or any(step.references) for step in steps):
+        others = f", and no other day within {references.days:g}" if references.days else ""
         raise NoSceneError(
             f"no radar scene of {', '.join(radar_ids)} with {channels.radar_wanted} within "
-            f"{settings.sar_days:g} days of {chosen[0][0].time:%Y-%m-%d}; "
+            f"{settings.sar_days:g} days of {chosen[0][0].time:%Y-%m-%d}{others}; "
             f"{_nearest(radar, chosen[0][0].time)}. Raise --sar-days or choose another date"
         )
     return steps
 
 
-def _drop_twins(scenes: list[Scene]) -> list[Scene]:
-    """Return scenes without those that were processed anew: the newest baseline is kept.
-
-    Twins are of one collection, platform, moment and tile, where both name it, and of about one
-    footprint.
-    """
-    kept: list[Scene] = []
-    for scene in sorted(scenes, key=lambda s: (s.baseline, s.id), reverse=True):
-        if not any(_is_twin(scene, other) for other in kept):
-            kept.append(scene)
-    return sorted(kept, key=lambda scene: scene.id)
-
-
-def _is_twin(one: Scene, other: Scene) -> bool:
-    if abs(one.time - other.time) > _SAME_MOMENT or (one.collection, one.platform) != (
-        other.collection,
-        other.platform,
-    ):
-        return False
-    if one.tile and other.tile and one.tile != other.tile:
-        return False
-    shared = one.footprint.intersection(other.footprint).area
-    return bool(shared >= _SAME_GROUND * one.footprint.union(other.footprint).area)
-
-
-def _overpasses(scenes: list[Scene]) -> list[tuple[Scene, ...]]:
-    """Group scenes of one collection, platform and overpass; inside, order by id."""
-    groups: list[list[Scene]] = []
-    for scene in sorted(scenes, key=lambda s: (s.collection, s.platform, s.time, s.id)):
-        last = groups[-1][-1] if groups else None
-        if (
-            last is not None
-            and (last.collection, last.platform) == (scene.collection, scene.platform)
-            and last.orbit_state == scene.orbit_state
-            and scene.time - last.time < _OVERPASS
-        ):
-            groups[-1].append(scene)
-        else:
-            groups.append([scene])
-    return [tuple(sorted(group, key=lambda scene: scene.id)) for group in groups]
-
-
-def _prefer(
-    datatakes: list[tuple[Scene, ...]], collections: tuple[str, ...]
-) -> list[tuple[Scene, ...]]:
-    """Of datatakes that are one overpass in two collections keep the preferred one."""
-    kept: list[tuple[Scene, ...]] = []
-    for datatake in sorted(datatakes, key=lambda d: (collections.index(d[0].collection), _time(d))):
-        if all(
-            datatake[0].platform != other[0].platform
-            or abs(_time(datatake) - _time(other)) >= _OVERPASS
-            for other in kept
-        ):
-            kept.append(datatake)
-    return sorted(kept, key=_time)
-
-
-def _time(overpass: Sequence[Scene]) -> dt.datetime:
-    return min(scene.time for scene in overpass)
-
-
-def _union(overpass: Sequence[Scene]) -> BaseGeometry:
-    return shapely.union_all([scene.footprint for scene in overpass])
-
-
-def _coverage(overpass: Sequence[Scene], area: BaseGeometry) -> float:
-    """Return the share of the area inside the overpass's footprints."""
-    return float(_union(overpass).intersection(area).area / area.area)
+def _may_be_step(scene: Scene, period: Period, settings: SceneSettings) -> bool:
+    """Return whether a scene, or another of its overpass, is of the period or near it."""
+    days = 0 if period.is_interval else settings.optical_days
+    return period.distance(scene.time) <= dt.timedelta(days=days) + OVERPASS
 
 
 def _in_period(
@@ -170,11 +126,11 @@ def _in_period(
     """Return the datatakes of the period and, for a day, all that were in reach, best first."""
     rated: list[tuple[RatedPass, tuple[Scene, ...]]] = []
     if period.is_interval:
-        chosen = [d for d in datatakes if period.first <= _time(d) < period.end]
+        chosen = [d for d in datatakes if period.first <= time_of(d) < period.end]
         reach, cure = f"in {period}", "Choose another date"
     else:
         limit = dt.timedelta(days=settings.optical_days)
-        near = [d for d in datatakes if period.distance(_time(d)) <= limit]
+        near = [d for d in datatakes if period.distance(time_of(d)) <= limit]
         rated = [(_rate(d, area, period, settings), d) for d in near]
         rated.sort(key=lambda pair: (-pair[0].score, pair[0].time))
         chosen = [datatake for _, datatake in rated[:1]]
@@ -192,14 +148,14 @@ def _rate(
     """Return how a datatake is rated: what it is likely to show, less its distance in time."""
     shares = [scene.footprint.intersection(area).area for scene in datatake]
     clouds = [
-        _UNKNOWN_CLOUD_PERCENT if scene.cloud_percent is None else scene.cloud_percent
+        UNKNOWN_CLOUD_PERCENT if scene.cloud_percent is None else scene.cloud_percent
         for scene in datatake
     ]
     cloud = sum(s * c for s, c in zip(shares, clouds, strict=True)) / sum(shares)
-    covered = _coverage(datatake, area)
-    days = period.distance(_time(datatake)) / _DAY
+    covered = coverage(datatake, area)
+    days = period.distance(time_of(datatake)) / _DAY
     return RatedPass(
-        time=_time(datatake),
+        time=time_of(datatake),
         scenes=tuple(scene.id for scene in datatake),
         covered=covered,
         cloud_percent=cloud,
@@ -215,17 +171,17 @@ def _with_radar(
     channels: Channels,
     settings: SceneSettings,
 ) -> Step:
-    time = _time(datatake)
+    time = time_of(datatake)
     limit = dt.timedelta(days=settings.sar_days)
     near = [
         (one, channels.choose_polarizations(_shared_polarizations(one)))
         for one in passes
-        if abs(_time(one) - time) <= limit and _coverage(one, area) > 0
+        if abs(time_of(one) - time) <= limit and coverage(one, area) > 0
     ]
     usable = [(one, polarizations) for one, polarizations in near if polarizations is not None]
-    usable.sort(key=lambda pair: (abs(_time(pair[0]) - time), _time(pair[0])))
-    best = max((_coverage(one, area) for one, _ in usable), default=0.0)
-    first = next((p for p in usable if _coverage(p[0], area) >= _COVERAGE_SHARE * best), None)
+    usable.sort(key=lambda pair: (abs(time_of(pair[0]) - time), time_of(pair[0])))
+    best = max((coverage(one, area) for one, _ in usable), default=0.0)
+    first = next((p for p in usable if coverage(p[0], area) >= _COVERAGE_SHARE * best), None)
     if first is None:
         return Step(
             time=time,
@@ -236,7 +192,7 @@ def _with_radar(
         )
     radar, polarizations = list(first[0]), first[1]
     for one, _ in usable:
-        added = _coverage((*radar, *one), area) - _coverage(radar, area)
+        added = coverage((*radar, *one), area) - coverage(radar, area)
         if added >= _WORTH_SHARE and set(polarizations) <= set(_shared_polarizations(one)):
             radar += one
     rated = [first[0], *(one for one, _ in usable if one != first[0])]
@@ -245,15 +201,15 @@ def _with_radar(
         optical=datatake,
         radar=tuple(radar),
         polarizations=polarizations,
-        radar_age_h=(_time(first[0]) - time).total_seconds() / 3600,
+        radar_age_h=(time_of(first[0]) - time).total_seconds() / 3600,
         radar_considered=tuple(_rate_radar(one, area, time) for one in rated),
     )
 
 
 def _rate_radar(overpass: tuple[Scene, ...], area: BaseGeometry, time: dt.datetime) -> RatedPass:
-    covered, days = _coverage(overpass, area), abs(_time(overpass) - time) / _DAY
+    covered, days = coverage(overpass, area), abs(time_of(overpass) - time) / _DAY
     return RatedPass(
-        time=_time(overpass),
+        time=time_of(overpass),
         scenes=tuple(scene.id for scene in overpass),
         covered=covered,
         cloud_percent=None,

@@ -141,6 +141,10 @@ class Reference:
     """Its scenes that lie on the scene's ground, in the order that decides overlaps."""
     days: int
     """From the scene to it, negative before."""
+    covered: float
+    """Share of the scene inside its footprints."""
+    cloud_percent: float
+    """Mean over its scenes, by their metadata; 50 for those that do not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

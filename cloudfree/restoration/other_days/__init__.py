@@ -9,6 +9,16 @@ docs/internals/other_days.md says more.
 """
 
 from cloudfree.restoration.other_days.references import References, Sample
+from cloudfree.restoration.other_days.sampling import Window, join_windows
 from cloudfree.restoration.other_days.scene_fit import MadePixels, SceneFit, fit_scene, make_pixels
 
-__all__ = ["MadePixels", "References", "Sample", "SceneFit", "fit_scene", "make_pixels"]
+__all__ = [
+    "MadePixels",
+    "References",
+    "Sample",
+    "SceneFit",
+    "Window",
+    "fit_scene",
+    "join_windows",
+    "make_pixels",
+]

@@ -8,7 +8,7 @@ import pytest
 import shapely
 from shapely.geometry import mapping
 
-from cloudfree.core.config import CatalogSettings, SceneSettings
+from cloudfree.core.config import CatalogSettings, ReferenceSettings, SceneSettings
 from cloudfree.core.contract import Channels
 from cloudfree.core.errors import CatalogError, NoSceneError, SettingsError
 from cloudfree.scenes.choice import select_scenes
@@ -77,6 +77,7 @@ def select(
         channels=channels,
         sources=SOURCES,
         settings=SceneSettings(**settings),
+        references=ReferenceSettings(days=0),
         passed_over=passed_over,
     )
 
