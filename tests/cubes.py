@@ -81,7 +81,9 @@ def fill_of_other_days(chunk: Chunk, seed: int, references: int) -> ChunkPixels:
     return replace(
         fill(chunk, seed),
         source=source,
-        reference_scene=np.where(there, rng.integers(1, references + 1, shape), 0).astype(np.uint16),
+        reference_scene=np.where(there, rng.integers(1, references + 1, shape), 0).astype(
+            np.uint16
+        ),
         reference_days=np.where(there, rng.integers(-75, 76, shape), NO_DAYS).astype(np.int16),
         reference_count=np.where(there, rng.integers(1, 5, shape), 0).astype(np.uint8),
         uncertainty=rng.integers(0, 900, shape).astype(np.uint16),
