@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cloudfree.product.layers import NO_DAYS
 from cloudfree.product.pixel_counts import count_pixels
 from cloudfree.product.report import StepPictures, picture_px
 
@@ -20,6 +21,9 @@ def make_look(name: str, *, shape: tuple[int, int], seed: int = 0) -> StepPictur
     source = np.where(np.arange(shape[1]) < shape[1] // 2, 1, 2).astype(np.uint8)
     source = np.broadcast_to(source, shape).copy()
     source[0], source[-1] = 0, 3
+    days = rng.integers(-30, 31, shape).astype(np.int16)
+    days[:, : shape[1] - shape[1] // 4] = NO_DAYS
+    source[(source == 2) & (days != NO_DAYS)] = 4
     reflectance = rng.integers(200, 1500, (3, *shape), dtype=np.uint16)
     return StepPictures(
         name=name,
@@ -27,6 +31,7 @@ def make_look(name: str, *, shape: tuple[int, int], seed: int = 0) -> StepPictur
         observed=rng.integers(0, 255, (*shape, 3), dtype=np.uint8),
         product=rng.integers(0, 255, (*shape, 3), dtype=np.uint8),
         source=source,
+        reference_days=np.where(source == 4, days, NO_DAYS).astype(np.int16),
         cloud=np.where(source == 0, 255, (source > 1) * rng.integers(1, 5, shape)).astype(np.uint8),
         decibel=rng.normal(-12, 3, shape).astype(np.float32),
         counts=count_pixels(source, reflectance, (slice(None), slice(None))),
@@ -48,7 +53,11 @@ def make_summary(n_steps: int = 1, **changed: Any) -> dict[str, Any]:
     scenes = [
         {"id": name, "time": step["time"], "kind": kind}
         for step in steps
-        for names, kind in ((step["optical"], "L2A"), (step["radar"], "gamma0-rtc"))
+        for names, kind in (
+            (step["optical"], "L2A"),
+            (step["radar"], "gamma0-rtc"),
+            ([one["id"] for one in step["reference_shares"]], "L2A"),
+        )
         for name in names
     ]
     return {
@@ -71,12 +80,19 @@ def make_summary(n_steps: int = 1, **changed: Any) -> dict[str, Any]:
             "settings": {
                 "scenes": {"day_cost": 0.1, "sar_days": 6.0, "min_seen": 0.1},
                 "grid": {"bands": list(BANDS)},
+                "references": {"days": 75, "most": 8, "dilation_m": 100.0},
             },
         },
         "left_out": [],
         "began": "2026-11-25T14:20:29+00:00",
         "finished": "2026-11-25T14:21:13+00:00",
-        "pixels": {"seen": 600, "reconstructed": 399, "not_restored": 1, "limited": 40},
+        "pixels": {
+            "seen": 600,
+            "reconstructed": 299,
+            "other_days": 100,
+            "not_restored": 1,
+            "limited": 40,
+        },
         "windows": {"computed": 177, "skipped": 23},
         "seconds": {"cube.load": 2.5, "restoration": 40.0},
         "peak_memory_bytes": 1_698_283_520,
@@ -104,5 +120,9 @@ def _step(index: int, day: dt.datetime, *, asked_for_a_day: bool) -> dict[str, A
         "radar_age_h": -17.5,
         "offsets": {optical: {"dn": -1000, "why": "processing baseline 05.10"}},
         "considered": datatakes if asked_for_a_day else [],
+        "reference_shares": [
+            {"id": f"S2B_before_{index:04d}", "days": -5, "share": 0.2},
+            {"id": f"S2A_after_{index:04d}", "days": 10, "share": 0.05063},
+        ],
         "radar_considered": [{"time": earlier, "scenes": [radar], **rated}],
     }

@@ -15,6 +15,7 @@ from cloudfree.check.figures import warn
 from cloudfree.cluster import Workers, run_all
 from cloudfree.core.progress import Progress
 from cloudfree.core.timing import Stopwatch, peak_memory_bytes
+from cloudfree.core.types import AnyArray
 from cloudfree.engine.stac_files import PREVIEW, REPORT, write_stac
 from cloudfree.engine.step_pictures import Small, picture_steps
 from cloudfree.pixels.remote import Fetcher
@@ -22,9 +23,10 @@ from cloudfree.planning.plan import Plan
 from cloudfree.product import provenance, report
 from cloudfree.product.assets import name_file
 from cloudfree.product.cog import Cog, export_cog
-from cloudfree.product.layers import Layer
+from cloudfree.product.layers import REFERENCE_DAYS, Layer
 from cloudfree.product.overviews import OverviewJob, overview_jobs, write_overview
 from cloudfree.product.report_page import make_report
+from cloudfree.scenes.scene import Scene
 from cloudfree.storage.ledger import Totals
 from cloudfree.storage.outputs import to_json
 from cloudfree.walk.run_facts import RunFacts
@@ -61,30 +63,37 @@ def finish(
             Small(
                 reflectance=small[_cog_name(name, "reflectance")],
                 source=small[_cog_name(name, "source")][0],
+                reference_days=_first(small.get(_cog_name(name, REFERENCE_DAYS.name))),
             )
             for name in names
         ]
         pictures = picture_steps(facts, names, products, client, fetcher, progress)
         preview = report.draw_preview(pictures)
+    shares = [
+        provenance.share_references(
+            step, facts.reference_table, shown.counts.references, shown.counts.made
+        )
+        for step, shown in zip(plan.steps, pictures, strict=True)
+    ]
     asked_again = [state["retries"], totals.retries, fetcher.retries]
     summary = {**_summary(plan, state, totals, clock), "retries": _add(asked_again)}
     summary["cogs"] = [job.name for job in _cog_jobs(names, plan.layers)]
+    for said, of_step in zip(summary["steps"], shares, strict=True):
+        said["reference_shares"] = provenance.describe_shares(of_step)
     files = {
         PREVIEW: preview,
         REPORT: make_report(pictures, summary).encode(),
         provenance.RUN: to_json(summary),
     }
-    write_stac(plan, facts, state, pictures, cogs, files)
+    write_stac(plan, facts, state, pictures, shares, cogs, files)
     for name, content in files.items():
         facts.storage.write(name, content)
     logger.info("report.write: %s", facts.storage.address)
     return summary
 
 
-def _left_out(state: dict[str, Any]) -> list[str]:
-    """Return which other days could not be used, each once."""
-    why = [one["why"] for fit in state["fits"] for one in fit["left_out"]]
-    return [f"another day is left out: {one}" for one in dict.fromkeys(why)]
+def _first(bands: AnyArray | None) -> AnyArray | None:
+    return None if bands is None else bands[0]
 
 
 def _add(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -177,6 +186,20 @@ def _export(
     return cogs
 
 
+def _scenes(plan: Plan) -> Iterable[Scene]:
+    """Return what the product was made of, each scene once."""
+    own = (scene for step in plan.steps for scene in (*step.optical, *step.radar))
+    return {
+        (scene.collection, scene.id): scene for scene in (*own, *plan.reference_scenes)
+    }.values()
+
+
+def _unusable(state: dict[str, Any]) -> list[str]:
+    """Return which other days could not be used, and why."""
+    left_out = (one for fit in state["fits"] for one in fit["left_out"])
+    return [f"another day is left out: {why}" for why in dict.fromkeys(o["why"] for o in left_out)]
+
+
 def _summary(plan: Plan, state: dict[str, Any], totals: Totals, clock: Stopwatch) -> dict[str, Any]:
     rows = Stopwatch()
     rows.add(totals.seconds)
@@ -187,14 +210,10 @@ def _summary(plan: Plan, state: dict[str, Any], totals: Totals, clock: Stopwatch
         "request": state["request"],
         "left_out": state["left_out"],
         "check": state["check"],
-        "warnings": [*plan.warnings(), *_left_out(state), *warn(state["check"])],
+        "warnings": [*plan.warnings(), *warn(state["check"]), *_unusable(state)],
         "began": state["began"],
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "scenes": [
-            provenance.describe_scene(scene)
-            for step in plan.steps
-            for scene in (*step.optical, *step.radar)
-        ],
+        "scenes": [provenance.describe_scene(scene) for scene in _scenes(plan)],
         "statistics": state["statistics"],
         "pixels": dict(totals.pixels),
         "windows": {

@@ -14,7 +14,7 @@ from cloudfree.product.cog import NAMES_SUFFIX, Cog
 from cloudfree.product.collection import build_collection
 from cloudfree.product.item import Product, StepFiles, name_view
 from cloudfree.product.layers import Layer
-from cloudfree.product.provenance import ITEMS, RUN
+from cloudfree.product.provenance import ITEMS, RUN, ReferenceShare
 from cloudfree.product.report import StepPictures, draw_thumbnail
 from cloudfree.scenes.scene import Step
 from cloudfree.storage.outputs import checksum
@@ -37,17 +37,18 @@ def write_stac(
     facts: RunFacts,
     state: Mapping[str, Any],
     pictures: Sequence[StepPictures],
+    shares: Sequence[Sequence[ReferenceShare]],
     cogs: Mapping[str, Cog],
     contents: Mapping[str, bytes],
 ) -> None:
     """Write what lies beside the COGs of each step, the Items, and the Collection last.
 
-    ``state`` is the ledger's, ``cogs`` are those of all steps by name, ``contents`` what the
-    preview, the report and run.json hold or will hold.
+    ``state`` is the ledger's, ``shares`` say what each step owes to other days, ``cogs`` are those
+    of all steps by name, ``contents`` what the preview, the report and run.json hold or will hold.
     """
     steps = [
-        _write_step(plan, facts, step, shown, cogs)
-        for step, shown in zip(plan.steps, pictures, strict=True)
+        _write_step(plan, facts, step, shown, of_step, cogs)
+        for step, shown, of_step in zip(plan.steps, pictures, shares, strict=True)
     ]
     contents = {**contents, ITEMS: facts.storage.read(ITEMS) or b""}
     files = [
@@ -92,7 +93,12 @@ def describe_product(plan: Plan, state: Mapping[str, Any]) -> Product:
 
 
 def _write_step(
-    plan: Plan, facts: RunFacts, step: Step, pictures: StepPictures, cogs: Mapping[str, Cog]
+    plan: Plan,
+    facts: RunFacts,
+    step: Step,
+    pictures: StepPictures,
+    shares: Sequence[ReferenceShare],
+    cogs: Mapping[str, Cog],
 ) -> StepFiles:
     """Write the small files of a step, and return what STAC says of all of its files."""
     name, assets, others, views = pictures.name, [], [], {}
@@ -129,6 +135,7 @@ def _write_step(
     return StepFiles(
         step=step,
         name=name,
+        references=tuple(one for one in shares if one.share),
         pixels={word: int(pictures.counts.pixels[code]) for word, code in _COUNTED.items()},
         cogs=tuple(assets),
         views=views,

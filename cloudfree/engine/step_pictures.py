@@ -32,6 +32,8 @@ class Small:
     """(band, y, x) reflectance numbers."""
     source: UInt8Array
     """(y, x) codes."""
+    reference_days: AnyArray | None
+    """(y, x) days to the nearest reference; None where the product does not have them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ def picture_steps(
                 observed=true_colour(reflectance, bands, *limits),
                 product=true_colour(small.reflectance, bands, *limits),
                 source=small.source,
+                reference_days=small.reference_days,
                 cloud=clouds[index],
                 decibel=decibel,
                 counts=totals[index],

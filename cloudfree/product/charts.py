@@ -81,9 +81,7 @@ def draw_seam(steps: Sequence[float | None], *, alternative: str) -> Markup:
         x, _TOP, bottom
     )
     ticks = [float(distance) for distance in range(-reach, reach + 1, 2)]
-    axes = _axes(
-        frame, "pixels from the border: seen left, reconstructed right", "mean step", ticks, _plain
-    )
+    axes = _axes(frame, "pixels from the border: seen left, made right", "mean step", ticks, _plain)
     return _svg(axes, rule + lines + dots, alternative)
 
 

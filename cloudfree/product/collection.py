@@ -14,6 +14,7 @@ from cloudfree.product.item import (
     Product,
     StepFiles,
     build_item,
+    describe_lineage,
     extensions,
     license_link,
     name_item,
@@ -38,14 +39,18 @@ def build_collection(
     collection = pystac.Collection(
         id=product.identifier,
         title=f"Sentinel-2 without clouds, {' to '.join(days)}",
-        description="Sentinel-2 scenes whose clouds were removed with Sentinel-1 radar. "
+        description=f"{describe_lineage(product.contract, steps)}. "
         "An Item is one overpass; the cube holds them all.",
         extent=pystac.Extent(
             pystac.SpatialExtent([items[0]["bbox"]]),
             pystac.TemporalExtent([[min(times), max(times)]]),
         ),
         license="other",
-        keywords=["Sentinel-1", "Sentinel-2", "cloud removal"],
+        keywords=[
+            *(["Sentinel-1"] if any(one.step.radar for one in steps) else []),
+            "Sentinel-2",
+            "cloud removal",
+        ],
         providers=PROVIDERS,
         summaries=pystac.Summaries(_summarise(items)),
         stac_extensions=extensions(),

@@ -33,7 +33,7 @@ from cloudfree.product.assets import (
     name_file,
 )
 from cloudfree.product.layers import Layer
-from cloudfree.product.provenance import ATTRIBUTION, ITEMS, versions
+from cloudfree.product.provenance import ATTRIBUTION, ITEMS, ReferenceShare, versions
 from cloudfree.scenes.scene import Scene, Step
 from cloudfree.storage.outputs import Checksum
 
@@ -92,8 +92,10 @@ class StepFiles:
     """The datatake."""
     name: str
     """What the names of its files begin with."""
+    references: tuple[ReferenceShare, ...]
+    """Scenes of other days that pixels were made of."""
     pixels: Mapping[str, int]
-    """How many were seen, reconstructed and not restored."""
+    """How many were seen, reconstructed, made of other days, and not restored."""
     cogs: tuple[CogAsset, ...]
     """Its COGs."""
     views: Mapping[str, Checksum]
@@ -137,7 +139,9 @@ def build_item(product: Product, files: StepFiles) -> dict[str, Any]:
         item.add_link(pystac.Link(relation, f"./{COLLECTION}", "application/json"))
     found = {(one.get("collection"), one["id"]): one for one in product.found}
     for scene in (*files.step.optical, *files.step.radar):
-        item.add_link(_origin(scene, found.get((scene.collection, scene.id), {})))
+        item.add_link(_origin(scene, found))
+    for reference in files.references:
+        item.add_link(_origin(reference.scene, found, {"cloudfree:share": reference.share}))
     item.add_link(license_link())
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 
@@ -184,7 +188,7 @@ def _properties(product: Product, files: StepFiles) -> dict[str, Any]:
         "instruments": ["msi"],
         "gsd": product.grid.resolution_m,
         **_position(product.grid),
-        **_processing(product.contract, now),
+        **_processing(product.contract, files, now),
         **_cloud_left(files.pixels),
         "renders": {
             one.layer.name: describe_render(one.layer, one.shown, product.bands)
@@ -212,18 +216,29 @@ def _position(grid: GridPlan) -> dict[str, Any]:
     }
 
 
-def _processing(contract: Contract, now: str) -> dict[str, Any]:
+def _processing(contract: Contract, files: StepFiles, now: str) -> dict[str, Any]:
     return {
         "processing:level": "L3",
-        "processing:lineage": (
-            f"What Sentinel-2 saw is passed on unchanged; what cloud or its shadow hid was "
-            f"reconstructed from Sentinel-1 backscatter by model {contract.name} "
-            f"{contract.version}"
-        ),
+        "processing:lineage": describe_lineage(contract, [files]),
         "processing:software": versions(),
         "processing:version": version("cloudfree"),
         "processing:datetime": now,
     }
+
+
+def describe_lineage(contract: Contract, steps: Sequence[StepFiles]) -> str:
+    """Return what the pixels of steps were made of, in a sentence."""
+    radar = "Sentinel-1 backscatter and " if any(one.step.radar for one in steps) else ""
+    ways = {
+        "other_days": "made of what Sentinel-2 saw there on other days",
+        "reconstructed": f"reconstructed from {radar}surroundings by model {contract.name} "
+        f"{contract.version}",
+    }
+    done = [way for kind, way in ways.items() if any(one.pixels[kind] for one in steps)]
+    said = "What Sentinel-2 saw is passed on unchanged"
+    if not done:
+        return f"{said}; no pixel was made"
+    return f"{said}; what cloud or its shadow hid was {', or else '.join(done)}"
 
 
 def _cloud_left(pixels: Mapping[str, int]) -> dict[str, float]:
@@ -247,13 +262,20 @@ def _model(contract: Contract) -> dict[str, Any]:
     }
 
 
-def _origin(scene: Scene, found: Mapping[str, Any]) -> pystac.Link:
-    """Return the link to a scene: its Item where that says where it is, else its entry in ours."""
-    links = found.get("links") or ()
+def _origin(
+    scene: Scene,
+    found: Mapping[tuple[str | None, str], Mapping[str, Any]],
+    fields: dict[str, Any] | None = None,
+) -> pystac.Link:
+    """Return the link to a scene: its Item where that says where it is, else its entry in ours.
+
+    ``found`` are the scenes' items by collection and id; ``fields`` what else the link says.
+    """
+    links = found.get((scene.collection, scene.id), {}).get("links") or ()
     own = (str(link.get("href", "")) for link in links if link.get("rel") == "self")
     href = next((href for href in own if "://" in href or Path(href).is_absolute()), None)
     if href is None:
         href = f"./{ITEMS}#{quote(f'{scene.collection}/{scene.id}')}"
     else:
         href = unsigned(href)
-    return pystac.Link("derived_from", href, "application/geo+json", scene.id)
+    return pystac.Link("derived_from", href, "application/geo+json", scene.id, fields)

@@ -50,6 +50,11 @@ class PixelCounts:
     seam_pairs: Int64Array
     """(2 * SEAM_REACH + 1,): how many pairs these are."""
 
+    @property
+    def made(self) -> int:
+        """How many pixels are an estimate, whatever it was made of."""
+        return int(self.pixels[is_made(np.arange(_CODES))].sum())
+
     @classmethod
     def empty(cls, n_bands: int, n_references: int) -> Self:
         """Return the counts of no pixel."""

@@ -102,13 +102,15 @@ def _radar_text(step: dict[str, Any]) -> str:
 def run_text(summary: dict[str, Any], storage: Storage, resumed: int) -> str:
     """Return what run.json says, and where to look, in lines."""
     pixels, windows = summary["pixels"], summary["windows"]
-    shown = max(pixels["seen"] + pixels["reconstructed"] + pixels["not_restored"], 1)
+    kinds = ("seen", "other_days", "reconstructed", "not_restored")
+    shown = max(sum(pixels[kind] for kind in kinds), 1)
     seconds = summary["seconds"]
     total = sum(seconds.values())
     lines = [
         *(f"{step['time'][:10]}  radar {_radar_text(step)}" for step in summary["steps"]),
         *(f"{step['time'][:10]}  left out: {_why_left_out(step)}" for step in summary["left_out"]),
         f"pixels   {pixels['seen']:,} seen ({pixels['seen'] / shown:.1%}), "
+        f"{pixels['other_days']:,} made of other days ({pixels['other_days'] / shown:.1%}), "
         f"{pixels['reconstructed']:,} reconstructed ({pixels['reconstructed'] / shown:.1%}), "
         f"{pixels['not_restored']:,} not restored",
         f"windows  {windows['computed']} computed, {windows['skipped']} skipped",
@@ -141,16 +143,21 @@ def _why_left_out(step: dict[str, Any]) -> str:
 
 
 def _check_text(check: dict[str, Any] | None) -> list[str]:
-    """Return what a self-check found, a line a model."""
+    """Return what a self-check found of either kind of made pixels, a line a model."""
     if check is None:
         return []
+    others = _kind_text(check["other_days"], "made of other days") if "other_days" in check else []
+    return [*others, *_kind_text(check, "reconstructed")]
+
+
+def _kind_text(check: dict[str, Any], how: str) -> list[str]:
     if not check["models"]:
-        return [f"check    nothing could be checked: {check['why_not']}"]
+        return [f"check    nothing {how} could be checked: {check['why_not']}"]
     words = [
         f"{name} is wrong by {one['mae']:.4f} on average, PSNR {one['psnr_db']:.1f} dB"
         for name, one in check["models"].items()
     ]
-    head = f"check    {check['pixels']:,} seen pixels hidden in {check['places']} places: "
+    head = f"check    {check['pixels']:,} seen pixels hidden in {check['places']} places, {how}: "
     return [head + words[0], *(f"         {word}" for word in words[1:])]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import platform
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
 from cloudfree.core.keys import unsigned
+from cloudfree.core.types import Int64Array
 from cloudfree.scenes.scene import RatedPass, Reference, Scene, Step
 
 ITEMS = "items.json"
@@ -17,6 +19,47 @@ RUN = "run.json"
 """Written last: where it is, the product is finished."""
 ATTRIBUTION = "Contains modified Copernicus Sentinel data"
 _PACKAGES = ("cloudfree", "dask", "numpy", "rasterio", "stackstac", "torch", "xarray", "zarr")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceShare:
+    """How much a step owes to a scene of another day."""
+
+    scene: Scene
+    """What was seen then."""
+    days: int
+    """From the step to it, negative before."""
+    share: float
+    """Of the step's made pixels those that it was the nearest reference of, to four digits."""
+
+
+def share_references(
+    step: Step, numbers: Mapping[str, int], nearest: Int64Array, made: int
+) -> tuple[ReferenceShare, ...]:
+    """Return each scene of a step's other days once, in the order of time.
+
+    ``numbers`` are those of scenes in the product, from 1; ``nearest`` (n,) how many of the step's
+    ``made`` pixels each of them was nearest to.
+    """
+    others = {
+        scene.id: (scene, one.days)
+        for found in step.references
+        for one in found
+        for scene in one.scenes
+    }
+    return tuple(
+        ReferenceShare(
+            scene=scene,
+            days=days,
+            share=float(f"{nearest[numbers[scene.id] - 1] / max(made, 1):.4g}"),
+        )
+        for scene, days in sorted(others.values(), key=lambda one: (one[0].time, one[0].id))
+    )
+
+
+def describe_shares(references: Sequence[ReferenceShare]) -> list[dict[str, Any]]:
+    """Return what run.json says of them."""
+    return [{"id": one.scene.id, "days": one.days, "share": one.share} for one in references]
 
 
 def describe_scene(scene: Scene) -> dict[str, Any]:

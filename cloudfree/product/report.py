@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
 from cloudfree.core.bands import choose_shown
-from cloudfree.core.source import RECONSTRUCTED
-from cloudfree.core.types import Float32Array, UInt8Array
-from cloudfree.product.layers import CLOUD, SOURCE, Layer
+from cloudfree.core.source import is_made
+from cloudfree.core.types import Float32Array, Int16Array, UInt8Array
+from cloudfree.product.layers import CLOUD, REFERENCE_DAYS, SOURCE, Layer
 from cloudfree.product.pixel_counts import NO_PIXEL, PixelCounts
 
 Colour = tuple[int, int, int]
@@ -53,6 +53,25 @@ _CLOUD_LEGEND: dict[int, tuple[str, Colour]] = {
     **_legend(CLOUD),
     NO_PIXEL: (_NODATA.name, _NODATA.colour),
 }
+_DAYS_BEGIN = (-75, -40, -20, -10, -5, 0, 1, 6, 11, 21, 41, 76)
+"""Where each class of days but the first begins."""
+_DAYS_CLASSES: tuple[tuple[str, Colour], ...] = (
+    ("76 days before, or more", (112, 52, 8)),
+    ("41 to 75 days before", (152, 72, 8)),
+    ("21 to 40 days before", (198, 102, 12)),
+    ("11 to 20 days before", (232, 144, 40)),
+    ("6 to 10 days before", (253, 190, 104)),
+    ("1 to 5 days before", (254, 230, 192)),
+    ("the same day", (255, 255, 255)),
+    ("1 to 5 days after", (214, 214, 240)),
+    ("6 to 10 days after", (178, 171, 214)),
+    ("11 to 20 days after", (150, 136, 196)),
+    ("21 to 40 days after", (124, 106, 176)),
+    ("41 to 75 days after", (102, 68, 152)),
+    ("76 days after, or more", (80, 34, 128)),
+    ("not made of other days", _NODATA.colour),
+)
+_NOT_OF_OTHER_DAYS = len(_DAYS_CLASSES) - 1
 _RADAR_CUTS = (2, 98)
 """Percentiles of backscatter that become black and white."""
 
@@ -71,6 +90,8 @@ class StepPictures:
     """(y, x, 3)."""
     source: UInt8Array
     """(y, x) codes."""
+    reference_days: Int16Array | None
+    """(y, x) days to the nearest reference, or NO_DAYS; None where the product does not say."""
     cloud: UInt8Array
     """(y, x) codes, or NO_PIXEL."""
     decibel: Float32Array
@@ -143,9 +164,28 @@ def cloud_map(cloud: UInt8Array) -> str:
     return _map(cloud, _CLOUD_LEGEND)
 
 
+def days_map(days: Int16Array) -> str:
+    """Return a map of the days to references as the address of a PNG inside of a page."""
+    return _map(_class_days(days), dict(enumerate(_DAYS_CLASSES)))
+
+
+def days_legend(days: Int16Array) -> list[tuple[str, str]]:
+    """Return what their map shows: titles, and colours as a style sheet has them."""
+    return [
+        (name, _hex(colour))
+        for name, colour in (_DAYS_CLASSES[code] for code in np.unique(_class_days(days)))
+    ]
+
+
+def _class_days(days: Int16Array) -> UInt8Array:
+    """Return the codes of the map of the days to references."""
+    codes = np.digitize(days, _DAYS_BEGIN)
+    return np.where(days == REFERENCE_DAYS.empty, _NOT_OF_OTHER_DAYS, codes).astype(np.uint8)
+
+
 def outline(source: UInt8Array) -> str:
-    """Return a line around what was reconstructed, on nothing, as the address of a PNG."""
-    made = source == RECONSTRUCTED
+    """Return a line around what was made, on nothing, as the address of a PNG."""
+    made = is_made(source)
     image = Image.fromarray((made & ~binary_erosion(made, border_value=1)).astype(np.uint8))
     image.putpalette([0, 0, 0, *_OUTLINE])
     return _address(image, "png", transparency=0)

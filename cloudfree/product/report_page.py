@@ -19,10 +19,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from cloudfree.core.bands import BANDS, REFLECTANCE_SCALE, RGB
-from cloudfree.core.source import NOT_RESTORED, RECONSTRUCTED, SEEN
-from cloudfree.core.types import Int64Array
+from cloudfree.core.source import NOT_RESTORED, OTHER_DAYS, RECONSTRUCTED, SEEN
+from cloudfree.core.types import Int16Array, Int64Array
 from cloudfree.product import report
 from cloudfree.product.charts import draw_bar, draw_histogram, draw_seam
+from cloudfree.product.layers import REFERENCE_DAYS
 from cloudfree.product.pixel_counts import BIN_DN, NO_PIXEL, SEAM_REACH, PixelCounts
 from cloudfree.product.report import StepPictures
 
@@ -31,6 +32,13 @@ _SHOWN_SHARE = 0.995
 _MOST_BINS = 50
 _NUMBER = 1 / REFLECTANCE_SCALE
 """Reflectance numbers in a reflectance of 1."""
+_KINDS = {
+    "seen": SEEN,
+    "made of other days": OTHER_DAYS,
+    "reconstructed": RECONSTRUCTED,
+    "not restored": NOT_RESTORED,
+}
+"""What the page calls kinds of pixels, and their code."""
 
 
 def make_report(pictures: Sequence[StepPictures], summary: dict[str, Any]) -> str:
@@ -47,6 +55,9 @@ def make_report(pictures: Sequence[StepPictures], summary: dict[str, Any]) -> st
         scenes={scene["id"]: scene for scene in summary["scenes"]},
         steps=[_step(*both) for both in zip(pictures, summary["steps"], strict=True)],
         tiles=_tiles(summary["pixels"]),
+        helped_by=_helped_by(summary),
+        wants_other_days="references" in summary["request"]["settings"],
+        checks=_checks(summary.get("check")),
         verdict=_verdict(summary.get("check")),
         figures=_figures(summary),
         timings=_timings(summary["seconds"]),
@@ -65,6 +76,7 @@ def _environment() -> Environment:
         "figure": _figure,
         "moment": _moment,
         "age": _age,
+        "days": _away,
     }
     return environment
 
@@ -90,6 +102,10 @@ def _age(hours: float) -> str:
     return f"{abs(hours):.1f} h {'before' if hours < 0 else 'after'}"
 
 
+def _away(days: int) -> str:
+    return f"{abs(days)} {'before' if days < 0 else 'after'}" if days else "the same day"
+
+
 def _title(pictures: Sequence[StepPictures]) -> str:
     first, last = pictures[0].name, pictures[-1].name
     return first if len(pictures) == 1 else f"{first} to {last}"
@@ -97,37 +113,55 @@ def _title(pictures: Sequence[StepPictures]) -> str:
 
 def _tiles(pixels: dict[str, int]) -> list[tuple[str, int, str, str]]:
     """Return name, count, share and unit of what the page begins with."""
-    whole = sum(pixels[name] for name in ("seen", "reconstructed", "not_restored")) or 1
-    return [
-        (name, pixels[key], _percent(pixels[key] / whole), "px")
-        for name, key in (
-            ("seen", "seen"),
-            ("reconstructed", "reconstructed"),
-            ("not restored", "not_restored"),
-        )
-    ] + [
+    kinds = {
+        "seen": pixels["seen"],
+        "made of other days": pixels["other_days"],
+        "reconstructed": pixels["reconstructed"],
+        "not restored": pixels["not_restored"],
+    }
+    whole = sum(kinds.values()) or 1
+    made = pixels["other_days"] + pixels["reconstructed"]
+    return [(name, count, _percent(count / whole), "px") for name, count in kinds.items()] + [
         (
             "as bright or dark as allowed",
             pixels["limited"],
-            _percent(pixels["limited"] / (pixels["reconstructed"] or 1)),
-            "px, of the reconstructed",
+            _percent(pixels["limited"] / (made or 1)),
+            "px, of those made",
         )
     ]
 
 
+def _helped_by(summary: dict[str, Any]) -> str:
+    """Return what made pixels were made with, in words; nothing where there are none."""
+    pixels = summary["pixels"]
+    radar = any(step["radar"] for step in summary["steps"])
+    ways = {"other days": pixels["other_days"], "Sentinel-1 radar": pixels["reconstructed"] * radar}
+    return " and ".join(way for way, count in ways.items() if count)
+
+
+def _checks(check: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Return kind of made pixels -> what the self-check found of it."""
+    if not check:
+        return {}
+    others = {"pixels made of other days": check["other_days"]} if "other_days" in check else {}
+    return {**others, "reconstructed pixels": check}
+
+
 def _verdict(check: dict[str, Any] | None) -> str:
-    """Return in a sentence how wrong the made pixels are; nothing where that was not measured."""
-    if not check or not check["models"]:
-        return ""
+    """Return in sentences how wrong the made pixels are; nothing where that was not measured."""
+    return " ".join(_verdict_of(kind, one) for kind, one in _checks(check).items() if one["models"])
+
+
+def _verdict_of(pixels: str, check: dict[str, Any]) -> str:
     (_, own), *others = check["models"].items()
     said = (
-        f"As measured on this very scene, reconstructed pixels are off by {own['mae']:.4f} in "
+        f"As measured on this very scene, {pixels} are off by {own['mae']:.4f} in "
         "reflectance on average, where 1 is a white surface"
     )
     if not others:
         return f"{said}."
     name, best = min(others, key=lambda one: one[1]["mae"])
-    return f"{said}; the better of two fills that need no network, {name}, by {best['mae']:.4f}."
+    return f"{said}; the best of what is compared with them, {name}, by {best['mae']:.4f}."
 
 
 def _step(shown: StepPictures, facts: dict[str, Any]) -> dict[str, Any]:
@@ -147,6 +181,7 @@ def _step(shown: StepPictures, facts: dict[str, Any]) -> dict[str, Any]:
         "mask_said": _mask_said(shown),
         "source_map": report.source_map(shown.source),
         "shares": _shares(shown.counts),
+        "days": _days(shown.reference_days),
         "radar": report.photo(radar) if facts["radar"] else None,
         "radar_said": f"Radar: backscatter in {polarization}, {low_db:.0f} dB (black) to "
         f"{high_db:.0f} dB (white), missing black",
@@ -165,10 +200,23 @@ def _colours(bands: Sequence[str]) -> str:
 
 
 def _shares(counts: PixelCounts) -> str:
-    seen, made, hidden = (int(counts.pixels[code]) for code in (SEEN, RECONSTRUCTED, NOT_RESTORED))
-    whole = (seen + made + hidden) or 1
-    said = f"{_percent(seen / whole)} seen, {_percent(made / whole)} reconstructed"
-    return f"{said}, {_percent(hidden / whole)} not restored" if hidden else said
+    """Return how much there is of each kind, in words; what there is none of is not named."""
+    kinds = {name: int(counts.pixels[code]) for name, code in _KINDS.items()}
+    whole = sum(kinds.values()) or 1
+    return ", ".join(f"{_percent(n / whole)} {name}" for name, n in kinds.items() if n)
+
+
+def _days(days: Int16Array | None) -> dict[str, Any] | None:
+    """Return the map of the days to references, and what it says; None where there are none."""
+    there = None if days is None else days[days != REFERENCE_DAYS.empty]
+    if days is None or there is None or not there.size:
+        return None
+    middle = int(np.median(np.abs(there.astype(np.int32))))
+    return {
+        "map": report.days_map(days),
+        "legend": report.days_legend(days),
+        "said": f"half of the pixels made of other days were seen within {middle} days",
+    }
 
 
 def _mask_said(shown: StepPictures) -> str:
@@ -191,7 +239,7 @@ def _histogram(band: str, seen: Int64Array, made: Int64Array) -> dict[str, Any]:
         padded[:kept] = counts[:kept]
         shares.append((padded.reshape(-1, joined).sum(axis=1) / max(counts.sum(), 1)).tolist())
     name = f"{band} ({BANDS[band].common_name})"
-    said = f"{name}: median {_median(seen)} seen, {_median(made)} reconstructed"
+    said = f"{name}: median {_median(seen)} seen, {_median(made)} made"
     drawing = draw_histogram(
         shares[0],
         shares[1],
@@ -227,11 +275,11 @@ def _seam(counts: PixelCounts) -> dict[str, Any] | None:
     )
     said = (
         f"Across the border neighbours differ by {steps[SEAM_REACH]:.4f} on average, within "
-        f"{SEAM_REACH} px of it by {seen} on the seen side and by {made} on the reconstructed side"
+        f"{SEAM_REACH} px of it by {seen} on the seen side and by {made} on the made side"
     )
     at, peak = max(enumerate(steps), key=lambda one: one[1] or 0)
     if peak and at != SEAM_REACH:
-        side = "seen" if at < SEAM_REACH else "reconstructed"
+        side = "seen" if at < SEAM_REACH else "made"
         said += f"; most, by {peak:.4f}, {abs(at - SEAM_REACH)} px into the {side} side"
     drawing = draw_seam(steps, alternative=f"Profile of the seam. {said}")
     return {"drawing": drawing, "said": said}

@@ -16,6 +16,7 @@ import pytest
 import rasterio
 import rioxarray  # noqa: F401  # gives datasets .rio
 import shapely
+import xarray as xr
 from PIL import Image
 from pystac.extensions.classification import ClassificationExtension
 from pystac.extensions.eo import EOExtension
@@ -29,17 +30,19 @@ from cloudfree.core.config import RunSettings
 from cloudfree.core.tables import build
 from cloudfree.engine.stac_files import describe_product
 from cloudfree.planning.plan import Request, make_plan
-from cloudfree.product.item import StepFiles, build_item
+from cloudfree.product.item import StepFiles, build_item, describe_lineage
 from cloudfree.product.report import true_colour
 from cloudfree.restoration.bundle import open_bundle
-from cloudfree.synthetic.scenes import SyntheticScenes
+from cloudfree.synthetic.scenes import SyntheticScenes, write_year
 from tests.integration.products import make, open_raw, summary
 
 OFFSET = -1000
 SELF = "https://stac.example.com/collections/s2/items/one"
 BANDS = ("B02", "B03", "B04", "B08")
+SCENES = ("optical", "radar", "reference")
+DAYS = ("reference_days", "reference_count")
 FIRST, SECOND = "2024-06-15", "2024-06-20"
-KEYS = {"reflectance", *BANDS, "source", "source_names", "preview", "cube"}
+KEYS = {"reflectance", *BANDS, "source", "source_names", "reference_days", "preview", "cube"}
 
 
 def write_two_dates(scenes: SyntheticScenes, path: Path) -> Path:
@@ -197,20 +200,20 @@ def test_bands_are_those_of_the_files(product: Path) -> None:
         common = [band["eo:common_name"] for band in assets["reflectance"]["bands"]]
         assert common == ["blue", "green", "red", "nir"]
         cube = {band["name"]: band for band in assets["cube"]["bands"]}
-        assert set(cube) == {*BANDS, "source", "cloud", "optical_scene", "radar_scene"}
+        assert set(cube) == {*BANDS, "source", "cloud", *(f"{one}_scene" for one in SCENES), *DAYS}
         assert "nodata" not in cube["cloud"]  # its 0 is a class: clear
 
 
 def test_loaders_of_today_are_told_the_same(product: Path) -> None:
     item = read_items(product)[SECOND]
-    for key in ("reflectance", *BANDS, "source"):
+    for key in ("reflectance", *BANDS, "source", "reference_days"):
         asset = item.assets[key]
         bands, raster = asset.extra_fields["bands"], RasterExtension.ext(asset).bands
         assert raster is not None and len(raster) == len(bands)
         for said, other in zip(bands, raster, strict=True):
             assert other.nodata == said["nodata"]
             assert other.scale == said.get("raster:scale")
-        if key != "source":
+        if key in ("reflectance", *BANDS):
             names = [(one.name, one.common_name) for one in EOExtension.ext(asset).bands or ()]
             assert names == [(band["name"], band["eo:common_name"]) for band in bands]
 
@@ -239,7 +242,7 @@ def test_renders_show_true_colour_and_classes(product: Path) -> None:
     item = read_items(product)[SECOND]
     renders = RenderExtension.ext(item).renders
     assert renders is not None
-    assert set(renders) == {"reflectance", "source"}
+    assert set(renders) == {"reflectance", "source", "reference_days"}
     with rasterio.open(product / item.assets["source"].href) as file:
         assert renders["source"].colormap is not None
         for value, colour in renders["source"].colormap.items():
@@ -276,8 +279,10 @@ def test_it_says_what_it_was_made_of_and_by_what(product: Path, scenes: Syntheti
         source = open_raw(product).source.sel(time=date)
         assert said["cloudfree:pixels"] == {
             name: int((source == code).sum())
-            for name, code in (("seen", 1), ("reconstructed", 2), ("not_restored", 3))
-        }
+            for name, code in (
+                ("seen", 1), ("reconstructed", 2), ("not_restored", 3), ("other_days", 4),
+            )
+        }  # fmt: skip
         assert said["processing:software"] == facts["versions"]
         assert "baseline 1" in said["processing:lineage"]
         assert said["cloudfree:model"]["mlm:name"] == "baseline"
@@ -286,6 +291,72 @@ def test_it_says_what_it_was_made_of_and_by_what(product: Path, scenes: Syntheti
         assert "secret" not in json.dumps(item.to_dict())
     first = read_items(product)[FIRST].get_links("derived_from")
     assert SELF in [link.href for link in first]
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One step of a place that was seen on two other days."""
+    folder = tmp_path_factory.mktemp("series")
+    days = ("2024-06-05", "2024-06-15", "2024-06-25")
+    year = write_year(folder / "scenes", seed=3, days=days, cloud_share=0.2)
+    make(folder / "out", aoi=year.aoi, date=days[1], stac=year.items)
+    return folder / "out"
+
+
+def test_it_says_what_it_owes_to_other_days(series: Path) -> None:
+    (item,) = read_items(series).values()
+    cube = xr.open_zarr(series / "cube.zarr").isel(time=0)
+    made = int(cube.source.isin([2, 4]).sum())
+    counts = {
+        name: int((cube.reference_scene == number).sum())
+        for number, name in enumerate(cube.attrs["reference_scenes"], 1)
+    }
+    assert len(counts) == 2 and min(counts.values()) > 1000
+    links = {one.title: one for one in item.get_links("derived_from")}
+    (step,) = summary(series)["steps"]
+    assert set(links) == {*step["optical"], *step["radar"], *counts}
+    shares = {name: one.extra_fields.get("cloudfree:share") for name, one in links.items()}
+    assert {name for name, share in shares.items() if share is None} == {
+        *step["optical"], *step["radar"],
+    }  # fmt: skip
+    for said in step["reference_shares"]:
+        assert said["share"] == pytest.approx(counts[said["id"]] / made, rel=1e-3)
+        assert said["share"] == shares[said["id"]]
+        there = cube.reference_scene == 1 + cube.attrs["reference_scenes"].index(said["id"])
+        assert (cube.reference_days.where(there, said["days"]) == said["days"]).all()
+    assert [said["days"] for said in step["reference_shares"]] == [-10, 10]
+    known = {scene["id"] for scene in summary(series)["scenes"]}
+    assert known == set(links)
+    assert item.properties["cloudfree:pixels"]["other_days"] == sum(counts.values())
+    lineage = item.properties["processing:lineage"]
+    assert "made of what Sentinel-2 saw there on other days, or else reconstructed" in lineage
+    assert lineage in read(series, "collection.json")["description"]
+    render = item.properties["renders"]["reference_days"]
+    assert render["rescale"] == [[-10.0, 10.0]] and render["nodata"] == -32768
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({}, "unchanged; no pixel was made"),
+        ({"other_days": 1}, "hid was made of what Sentinel-2 saw there on other days"),
+        ({"reconstructed": 1}, "reconstructed from Sentinel-1 backscatter and surroundings by"),
+    ],
+)
+def test_the_lineage_names_what_was_used(
+    scenes: SyntheticScenes, counts: dict[str, int], said: str
+) -> None:
+    plan = make_plan(Request(aoi=scenes.aoi, date=scenes.date, stac=str(scenes.items),
+                             settings=RunSettings()))  # fmt: skip
+    pixels = {"seen": 5, "reconstructed": 0, "other_days": 0, "not_restored": 0, **counts}
+    files = StepFiles(
+        step=plan.steps[0], name="one", references=(), pixels=pixels, cogs=(), views={}, others=()
+    )
+    lineage = describe_lineage(plan.bundle.contract, [files])
+    assert said in lineage
+    assert ("other days" in lineage, "Sentinel-1" in lineage) == (
+        "other_days" in counts, "reconstructed" in counts,
+    )  # fmt: skip
 
 
 @pytest.mark.usefixtures("offline")
@@ -298,8 +369,10 @@ def test_a_model_with_weights_is_told_by_their_checksums_and_its_check_is_kept(
                              settings=settings))  # fmt: skip
     figures = {"places": 8, "models": {"small": {"psnr_db": 17.3}}}
     product = describe_product(plan, {"key": "0123456789abcdef", "check": figures})
-    pixels = {"seen": 50, "reconstructed": 20, "not_restored": 30}
-    files = StepFiles(step=plan.steps[0], name="one", pixels=pixels, cogs=(), views={}, others=())
+    pixels = {"seen": 50, "reconstructed": 15, "other_days": 5, "not_restored": 30}
+    files = StepFiles(
+        step=plan.steps[0], name="one", references=(), pixels=pixels, cogs=(), views={}, others=()
+    )
     item = build_item(product, files)
     assert validate_dict(item, extensions=[])
     folder = open_bundle("small").folder

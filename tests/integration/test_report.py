@@ -123,7 +123,7 @@ def test_counts_are_those_of_the_cube_however_it_was_cut(
             (np.floor(np.percentile(numbers[source == kind], 50, method="lower") / 50) + 0.5) * 5e-3
             for kind in (1, 2)
         ]
-        said = f"{band} ({name}): median {medians[0]:.3f} seen, {medians[1]:.3f} reconstructed"
+        said = f"{band} ({name}): median {medians[0]:.3f} seen, {medians[1]:.3f} made"
         assert said in pages[0]
     across = [
         np.abs(np.diff(cube.reflectance.to_numpy()[0].astype(int), axis=axis + 1)).mean(axis=0)[

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cloudfree.product.layers import NO_DAYS
 from cloudfree.product.report import (
     cloud_legend,
     cloud_map,
+    days_legend,
+    days_map,
     draw_preview,
     picture_px,
     radar_grey,
@@ -107,6 +110,22 @@ def test_maps_have_the_colours_of_their_legends(
     drawn = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in np.asarray(picture)[1]]
     assert drawn == [colour for _, colour in legend()]
     assert len(set(drawn)) == len(codes)
+
+
+def test_the_map_of_days_has_a_colour_for_each_class_of_distance_and_side() -> None:
+    ends = [-366, -76, -75, -41, -40, -21, -20, -11, -10, -6, -5, -1]
+    days = np.array([[*ends, 0, *(-end for end in reversed(ends)), NO_DAYS]] * 3, np.int16)
+    picture = Image.open(io.BytesIO(base64.b64decode(days_map(days).split(",")[1])))
+    drawn = ["#{:02x}{:02x}{:02x}".format(*c) for c in np.asarray(picture.convert("RGB"))[1]]
+    before, same, after, none = drawn[:12], drawn[12], drawn[13:25], drawn[25]
+    assert before[::2] == before[1::2] and after[::2] == after[1::2]
+    shown = [*before[::2], same, *after[::2], none]
+    assert len(set(shown)) == 14
+    titles, colours = zip(*days_legend(days), strict=True)
+    assert list(colours) == shown
+    assert titles[1] == "41 to 75 days before" and titles[-2] == "76 days after, or more"
+    few = np.array([[3, NO_DAYS]], np.int16)
+    assert [name for name, _ in days_legend(few)] == ["1 to 5 days after", "not made of other days"]
 
 
 def test_a_map_of_one_code_has_its_colour_too() -> None:

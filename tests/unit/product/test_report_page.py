@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cloudfree.core.source import RECONSTRUCTED, SEEN
+from cloudfree.core.source import OTHER_DAYS, RECONSTRUCTED, SEEN
 from cloudfree.product import report
+from cloudfree.product.layers import NO_DAYS
 from cloudfree.product.report_page import make_report
 from tests.reports import make_looks, make_summary
 
@@ -38,6 +40,21 @@ CHECK: dict[str, Any] = {
         "baseline": {"psnr_db": 16.1, "mae": 0.04, "ssim": 0.4, "sam_deg": None, "ndvi_mae": 0.1},
     },
     "calibration": None,
+}
+BOTH_KINDS: dict[str, Any] = {
+    **CHECK,
+    "other_days": {
+        "places": 5,
+        "pixels": 6_789,
+        "why_not": "",
+        "models": {
+            "other days": {**CHECK["models"]["small"], "mae": 0.0101, "psnr_db": 31.5},
+            "line": {**CHECK["models"]["small"], "mae": 0.0155},
+            "small": CHECK["models"]["small"],
+        },
+        "calibration": None,
+        "mean_days": 12.5,
+    },
 }
 _VOID = {"meta", "link", "img", "input", "br"}
 _MAY_LOAD = ("src", "href", "srcset", "data", "poster", "action", "background", "xlink:href")
@@ -81,7 +98,7 @@ def one() -> str:
     """The page of one date, with everything on it."""
     summary = make_summary(
         warnings=["two & more"],
-        check=CHECK,
+        check=BOTH_KINDS,
         left_out=[{"time": "2024-01-02T10:20:00+00:00", "optical": ["dark"], "seen_share": 0.0312}],
     )
     return make_report(make_looks(1), summary)
@@ -140,7 +157,7 @@ def test_headings_pictures_and_tables_can_be_read_out(n_steps: int) -> None:
     assert page.all("html")[0]["lang"] == "en"
     pictures = [img for img in page.all("img") if img.get("class") != "outline"]
     assert all(picture["alt"] for picture in pictures)
-    assert len(pictures) == 5 * n_steps
+    assert len(pictures) == 6 * n_steps
     assert len(page.all("table")) == len(page.all("caption")) > 3
     assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
     drawn = [svg for svg in page.all("svg") if svg.get("aria-hidden") != "true"]
@@ -182,7 +199,12 @@ def _roots(page: str) -> list[str]:
 def test_figures_and_reasons_are_there(one: str) -> None:
     text = Page(one).text
     for said in (
-        "60 %", "39.9 %", "0.1 %", "10 %",  # seen, reconstructed, not restored, at the limit
+        "60 %", "10 %", "29.9 %", "0.1 %",  # seen, of other days, reconstructed, not restored
+        "10 % 40 px, of those made",
+        "with the help of other days and Sentinel-1 radar",
+        "Those made of other days", "Reconstructed ones", "Those not restored",
+        "S2B_before_0000 2024-01-03 10:20 UTC 5 before 20 %",
+        "S2A_after_0000 2024-01-03 10:20 UTC 10 after 5.1 %",
         "two & more",
         "offset -1000 DN: processing baseline 05.10",
         "VV, 17.5 h before the optical scene",
@@ -198,8 +220,12 @@ def test_figures_and_reasons_are_there(one: str) -> None:
 def test_the_expected_error_is_told_as_far_as_it_is_known(one: str) -> None:
     text = Page(one).text
     assert "12,345 pixels in 8 places" in text
-    assert "off by 0.0312 in reflectance on average" in text
-    assert "the better of two fills that need no network, baseline, by 0.0400." in text
+    assert "reconstructed pixels are off by 0.0312 in reflectance on average" in text
+    assert "the best of what is compared with them, baseline, by 0.0400." in text
+    assert "pixels made of other days are off by 0.0101 in reflectance on average" in text
+    assert "the best of what is compared with them, line, by 0.0155." in text
+    assert "6,789 pixels in 5 places, the nearest other day 12.5 days away on average" in text
+    assert "other days 0.0101 31.5 (16.5 to 18.7) 0.50 4.1" in text
     assert "small 0.0312 17.3 (16.5 to 18.7) 0.50 4.1 not measured" in text
     assert "baseline 0.0400 16.1 0.40 not measured 0.100" in text
 
@@ -208,7 +234,10 @@ def test_the_expected_error_is_told_as_far_as_it_is_known(one: str) -> None:
     ("check", "said"),
     [
         (None, "switched off"),
-        ({**CHECK, "models": {}, "why_not": "no clear ground."}, "no clear ground."),
+        (
+            {**CHECK, "models": {}, "why_not": "no clear ground"},
+            "The reconstructed pixels could not be checked: no clear ground.",
+        ),
     ],
 )
 def test_a_check_that_was_not_made_says_why(check: Any, said: str) -> None:
@@ -231,10 +260,27 @@ def test_a_step_without_radar_and_without_seam() -> None:
     assert "No seen pixel lies beside" in text
 
 
+def test_a_product_without_other_days_has_no_map_of_them() -> None:
+    summary = make_summary()
+    summary["steps"][0]["reference_shares"] = []
+    summary["pixels"] |= {"other_days": 0}
+    (look,) = make_looks(1)
+    source = np.where(look.source == OTHER_DAYS, RECONSTRUCTED, look.source)
+    none_used = np.full(source.shape, NO_DAYS, np.int16)
+    for days, asked in ((none_used, True), (None, False)):
+        if not asked:
+            del summary["request"]["settings"]["references"]
+        page = Page(make_report([replace(look, source=source, reference_days=days)], summary))
+        assert not [one for one in page.all("img") if "days to" in (one["alt"] or "")]
+        assert "with the help of Sentinel-1 radar" in page.text
+        assert "Those made of other days" not in page.text
+        assert ("No other day of this ground was in reach" in page.text) is asked
+
+
 @pytest.mark.parametrize("n_steps", [2, 20, 73])
 def test_a_long_interval_keeps_the_page_small(n_steps: int) -> None:
     page = make_report(make_looks(n_steps), make_summary(n_steps))
-    assert len(page) < 5_500_000  # pictures of noise; those of scenes take about half as much
+    assert len(page) < 5_700_000  # pictures of noise; those of scenes take about half as much
     assert page.count("<details") == n_steps
 
 
@@ -242,16 +288,17 @@ def test_one_place_without_near_infrared_needs_no_bracket_and_no_ndvi() -> None:
     own = {**CHECK["models"]["small"], "psnr_db_low": None, "psnr_db_high": None}
     check = {**CHECK, "places": 1, "models": {"small": own}}
     text = Page(make_report(make_looks(1), make_summary(check=check))).text
-    assert "in 1 place (seed" in text
+    assert "12,345 pixels in 1 place." in text
     assert "In brackets" not in text
     assert "NDVI" not in text
 
 
 def test_a_line_lies_around_what_was_reconstructed() -> None:
     source = np.full((9, 12), SEEN, np.uint8)
-    source[2:6, 3:8] = RECONSTRUCTED
+    source[2:6, 3:6] = RECONSTRUCTED
+    source[2:6, 6:8] = OTHER_DAYS  # no line lies between the two
     picture = Image.open(io.BytesIO(base64.b64decode(report.outline(source).split(",")[1])))
     opaque = np.asarray(picture.convert("RGBA"))[..., 3] > 0
-    expected = source == RECONSTRUCTED
+    expected = source != SEEN
     expected[3:5, 4:7] = False
     assert (opaque == expected).all()
