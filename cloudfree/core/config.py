@@ -381,7 +381,7 @@ class RunSettings:
 
     @property
     def reference_masks(self) -> MaskSettings:
-        """How other days are masked: as they ask, and not by a file, which is of the scene's day."""
+        """How other days are masked: not by a file, which is of the scene's own day."""
         masks = self.masks.without_file()
         return dataclasses.replace(masks, dilation_m=self.references.dilation_m)
 
