@@ -39,7 +39,8 @@ from cloudfree.restoration.smoothing import local_mean
 from cloudfree.synthetic.clouds import CLEAR_THICKNESS, draw_cloud
 from cloudfree.walk.chunk import ask_other_days, choose, restore
 from cloudfree.walk.chunk_pixels import compose, core_signs, doubt_of
-from cloudfree.walk.other_days import MadeOfOtherDays, taught
+from cloudfree.walk.other_days import MadeOfOtherDays
+from cloudfree.walk.references import taught
 from cloudfree.walk.run_facts import Candidate, RunFacts, core_of
 
 logger = logging.getLogger(__name__)
