@@ -13,7 +13,7 @@ from cloudfree.core.bands import WHITE
 from cloudfree.core.config import RunSettings
 from cloudfree.core.errors import OutputError
 from cloudfree.core.progress import Progress
-from cloudfree.core.source import RECONSTRUCTED, SEEN
+from cloudfree.core.source import SEEN, is_made
 from cloudfree.core.types import Float64Array
 from cloudfree.engine.pipeline import Outcome, run
 from cloudfree.geometry.sampling import locate, take_nearest
@@ -32,7 +32,7 @@ class Demo:
     scenes: SyntheticScenes
     """Its input."""
     psnr_db: float
-    """PSNR of reconstructed pixels against the hidden ground; the peak is 0.3558."""
+    """PSNR of made pixels against the hidden ground; the peak is 0.3558."""
     mean_colour_psnr_db: float
     """The same for each band's mean colour of the seen pixels."""
 
@@ -63,7 +63,7 @@ def _score(product: Path, scenes: SyntheticScenes, bands: tuple[str, ...]) -> tu
         hidden = file.read(numbers)
     stored = np.stack([take_nearest(band, positions, (0, 0), 0) for band in hidden])
     truth = np.maximum(stored.astype(np.float64) + SINCE_0400_DN, 1)
-    where = source == RECONSTRUCTED
+    where = is_made(source)
     mean = np.array([band[source == SEEN].mean() for band in made])
     return (
         _psnr(made[:, where] - truth[:, where]),
