@@ -20,7 +20,7 @@ from cloudfree.geometry.sampling import locate, take_nearest
 from cloudfree.planning.plan import Request
 from cloudfree.scenes.harmonisation import SINCE_0400_DN
 from cloudfree.storage.outputs import open_storage
-from cloudfree.synthetic.scenes import BANDS, SyntheticScenes, write_scenes
+from cloudfree.synthetic.scenes import BANDS, PASSES, SyntheticScenes, write_scenes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def run_demo(
     """Write synthetic scenes to ``folder/scenes``, run on them into ``folder/product``, score."""
     if folder.exists() and any(folder.iterdir()) and not (folder / "scenes").is_dir():
         raise OutputError(f"{folder} holds other files; give another folder")
-    scenes = write_scenes(folder / "scenes", seed=seed)
+    scenes = write_scenes(folder / "scenes", seed=seed, passes=PASSES)
     request = Request(aoi=scenes.aoi, date=scenes.date, stac=str(scenes.items), settings=settings)
     outcome = run(request, open_storage(folder / "product"), overwrite=True, progress=progress)
     psnr, mean_colour = _score(folder / "product", scenes, settings.grid.bands)

@@ -80,6 +80,9 @@ class Day:
     """Of the picture."""
     front: float = 0.0
     """How far its bank of clouds has moved on, in widths of the picture."""
+    ploughed: float = 0.0
+    """Share of the fields that lie bare though they are not by its look; those of a smaller share
+    are among those of a larger one, and those of negative shares are others."""
 
 
 def paint_landscape(
@@ -96,14 +99,15 @@ def paint_days(rng: np.random.Generator, shape: Shape, days: Iterable[Day]) -> I
     parcels_chance, weather = copy.deepcopy(rng), None
     for day in days:
         painter = replace(canvas, rng=copy.deepcopy(parcels_chance))
-        clear = _render_colour(painter, day.look[surface], surface, parcel, slope)
+        grown = _plough(surface, parcel, day.ploughed)
+        clear = _render_colour(painter, day.look[grown], grown, parcel, slope)
         weather = weather or painter
-        power = _render_backscatter(weather, day.look, surface, parcel, slope)
+        power = _render_backscatter(weather, day.look, grown, parcel, slope)
         alpha, brightness, shade = _draw_clouds(weather, day.cloud_share, day.front)
         yield Landscape(
             clear=clear,
             cloudy=_cover(clear, alpha, brightness, shade),
-            classes=_classify(surface, clear, alpha, shade),
+            classes=_classify(grown, clear, alpha, shade),
             power=power,
         )
 
@@ -229,6 +233,15 @@ def _grow_crops(canvas: _Canvas, parcel: Array, block: Array, bank: Array) -> Ar
     surface[lane & (hedge < 0.2)] = _TRACK
     surface[ndimage.binary_dilation(lane) & (hedge > 1.1)] = _BROADLEAF
     return surface
+
+
+def _plough(surface: Array, parcel: Array, share: float) -> Array:
+    """Return the surfaces with the fields of a share of the parcels bare, see ``Day``."""
+    if not share:
+        return surface
+    order = _hash(parcel, np.full_like(parcel, 17)) / _DRAWS
+    chosen = order < share if share > 0 else order > 1 + share
+    return np.where(chosen & (surface >= _MEADOW) & (surface < _SOIL), _SOIL, surface)
 
 
 def _plant_forest(

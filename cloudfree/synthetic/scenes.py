@@ -18,18 +18,22 @@ from cloudfree.core.bands import REFLECTANCE_SCALE
 from cloudfree.scenes.harmonisation import SINCE_0400_DN
 from cloudfree.synthetic.landscape import (
     CLOUD_SHARE,
+    LOOK,
     Array,
     Day,
     Landscape,
     Shape,
     paint_days,
-    paint_landscape,
 )
 from cloudfree.synthetic.seasons import look_on
 
 Corners: TypeAlias = tuple[tuple[float, float], ...]
 
 _DATE = "2024-06-15"
+PASSES = (-30, -15, -10, -5, 5, 10, 15, 30)
+"""Days from ``_DATE`` on which other overpasses may show what its clouds hide."""
+_PLOUGHED_A_DAY = 0.004
+"""Share of the fields that farmers plough; those ploughed before ``_DATE`` are green by then."""
 YEAR = tuple(str(dt.date(2024, 1, 11) + dt.timedelta(days=24 * step)) for step in range(15))
 """Days on which a satellite passed over."""
 BANDS = ("B02", "B03", "B04", "B08")
@@ -78,9 +82,18 @@ class SyntheticYear:
 
 
 def write_scenes(
-    folder: Path, *, seed: int = 0, size_px: int = 1536, cloud_share: float = CLOUD_SHARE
+    folder: Path,
+    *,
+    seed: int = 0,
+    size_px: int = 1536,
+    cloud_share: float = CLOUD_SHARE,
+    passes: Sequence[int] = (),
 ) -> SyntheticScenes:
     """Write both scenes, their items, an area and the clear truth into `folder`; say where.
+
+    ``passes`` are days before (negative) and after on which the optical satellite passed over too:
+    scenes of the same place under other clouds, whose crops stand otherwise and of whose fields
+    some are ploughed, each in a folder of its own. They change nothing in the first two.
 
     The scenes are `size_px` wide and three quarters of it high, 10 m a pixel. Optical: uint16,
     reflectance * 10000 + 1000, 0 beyond the edge of the swath. Radar: gamma0 as linear power,
@@ -88,8 +101,23 @@ def write_scenes(
     multiple of 32 from 256.
     """
     shape = _shape(size_px)
-    land = paint_landscape(np.random.default_rng(seed), shape, cloud_share)
-    items = _write_pair(folder, "", land, _DATE)
+    chance, date = np.random.default_rng([seed, 2]), dt.date.fromisoformat(_DATE)
+    others = [
+        Day(
+            look=look_on(date + dt.timedelta(days=days)),
+            cloud_share=float(chance.uniform(0.15, 0.4)),
+            front=float(chance.uniform(-1, 1)),
+            ploughed=_PLOUGHED_A_DAY * days,
+        )
+        for days in passes
+    ]
+    first, *lands = paint_days(
+        np.random.default_rng(seed), shape, [Day(look=LOOK, cloud_share=cloud_share), *others]
+    )
+    items = _write_pair(folder, "", first, _DATE)
+    for days, land in zip(passes, lands, strict=True):
+        day = str(date + dt.timedelta(days=days))
+        items += _write_pair(folder, f"{day}/", land, day)[:1]
     return SyntheticScenes(
         items=_write_items(folder, items),
         aoi=_write_area(folder, shape),
