@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from dask.delayed import delayed
 
 from cloudfree.core.bands import REFLECTANCE_SCALE
 from cloudfree.core.config import RadiometrySettings, RestorationSettings
+from cloudfree.core.contract import Contract
 from cloudfree.core.errors import RequestError
 from cloudfree.core.source import NOT_RESTORED, OTHER_DAYS, RECONSTRUCTED
 from cloudfree.core.types import (
@@ -35,12 +36,14 @@ from cloudfree.geometry.grid import halo_px
 from cloudfree.geometry.windows import Lattice, choose_windows
 from cloudfree.own_layers import Cut, Layers, Look, read_layers, to_numbers
 from cloudfree.own_other_days import (
+    estimate_pixels,
+    find_near,
     find_references,
     fit_time,
     make_of_other_days,
     sample_windows,
 )
-from cloudfree.pixels.observation import Observation
+from cloudfree.pixels.observation import Observation, OtherDays
 from cloudfree.pixels.radiometry import is_measured, known_pixels
 from cloudfree.restoration.bundle import open_bundle
 from cloudfree.restoration.other_days import SceneFit
@@ -83,20 +86,23 @@ class _Block:
     """Of its core, which it gives."""
     halo_px: int
     """What it sees beyond its core on each side."""
+    near_px: int
+    """What it sees of other times beyond its core: as far as the fit at the rims reaches, and all
+    where the model wants other days."""
     origin: tuple[int, int]
     """Absolute row and column of the first pixel that it sees."""
     beyond: Beyond
     """Rows above and below, columns left and right, that it would see and that the cube lacks."""
     beyond_near: Beyond
-    """The same of what lies within the reach of the fit at the rims."""
+    """The same of other times."""
 
     @property
     def near(self) -> tuple[slice, slice]:
-        """Where its core, grown by the reach of the fit at the rims, lies in what it sees."""
+        """Where its core, grown by what it sees of other times, lies in what it sees."""
         y, x = self.core
         return (
-            slice(y.start - REACH_PX, y.stop + REACH_PX),
-            slice(x.start - REACH_PX, x.stop + REACH_PX),
+            slice(y.start - self.near_px, y.stop + self.near_px),
+            slice(x.start - self.near_px, x.stop + self.near_px),
         )
 
     @property
@@ -137,7 +143,8 @@ def restore_cube(
     cloud, and may be nodata. ``source`` is 0 nodata, 1 seen, 2 reconstructed, 3 not restored,
     4 made of other days.
 
-    ``model`` is the name of a built-in model, the folder of a bundle, or one that was loaded. Each
+    ``model`` is the name of a built-in model, the folder of a bundle, or one that was loaded; one
+    that wants other days is told what they say, and still makes only what no other date saw. Each
     time is stretched by statistics of its seen pixels, from at most 36 windows spread over the
     cube: another cut of the same scene has others. Where they show no ground at all nothing is
     made, with a warning. ``chunk_px`` is the side of what is restored at once, and does not change
@@ -163,9 +170,9 @@ def restore_cube(
     """
     loaded = open_bundle(str(model)).load() if isinstance(model, str | Path) else model
     layers = read_layers(optical, radar, mask, loaded.contract)
-    shared, window_px = delayed(loaded, traverse=False), loaded.contract.window_px
+    shared = delayed(loaded, traverse=False)
     steps = [
-        _restore_step(layers, step, shared, window_px, chunk_px, reference_days)
+        _restore_step(layers, step, shared, loaded.contract, chunk_px, reference_days)
         for step in range(layers.steps)
     ]
     reflectance, source = (da.stack(parts) for parts in zip(*steps, strict=True))
@@ -196,12 +203,13 @@ def _dataset(optical: xr.DataArray, reflectance: da.Array, source: da.Array) -> 
 
 
 def _restore_step(
-    layers: Layers, step: int, model: Any, window_px: int, chunk_px: int, reference_days: float
+    layers: Layers, step: int, model: Any, contract: Contract, chunk_px: int, reference_days: float
 ) -> tuple[da.Array, da.Array]:
     """Return one time restored, lazily: (band, y, x) and the codes (y, x).
 
-    ``model`` is a delayed one, in the graph once.
+    ``model`` is a delayed one of this ``contract``, in the graph once.
     """
+    window_px = contract.window_px
     most = RadiometrySettings().sample_windows
     starts = [spread_starts(size, window_px, most) for size in layers.shape]
     sample = [
@@ -212,12 +220,16 @@ def _restore_step(
     statistics = delayed(_measure)(sample, model, layers.bands)
     archive = _find_archive(layers, step, reference_days)
     halo = halo_px(window_px=window_px, reach_px=REACH_PX, mask_px=0)
+    near = halo if contract.wants_other_days else REACH_PX
     cores = [
         [slice(start, min(start + chunk_px, size)) for start in range(0, size, chunk_px)]
         for size in layers.shape
     ]
     rows = [
-        [_restore_core(layers, step, (y, x), halo, statistics, model, archive) for x in cores[1]]
+        [
+            _restore_core(layers, step, (y, x), (halo, near), statistics, model, archive)
+            for x in cores[1]
+        ]
         for y in cores[0]
     ]
     reflectance, source = ([[pair[i] for pair in row] for row in rows] for i in range(2))
@@ -251,17 +263,19 @@ def _restore_core(
     layers: Layers,
     step: int,
     core: tuple[slice, slice],
-    halo: int,
+    reach: tuple[int, int],
     statistics: Any,
     model: Any,
     archive: _Archive,
 ) -> tuple[da.Array, da.Array]:
-    """Return one block of one time, lazily."""
+    """Return one block of one time, lazily; ``reach`` as ``halo_px`` and ``near_px`` of a block."""
+    halo, near_px = reach
     inside, beyond = _grow(core, halo, layers.shape)
-    near, beyond_near = _grow(core, REACH_PX, layers.shape)
+    near, beyond_near = _grow(core, near_px, layers.shape)
     block = _Block(
         shape=(core[0].stop - core[0].start, core[1].stop - core[1].start),
         halo_px=halo,
+        near_px=near_px,
         origin=(layers.origin[0] + core[0].start - halo, layers.origin[1] + core[1].start - halo),
         beyond=beyond,
         beyond_near=beyond_near,
@@ -362,7 +376,12 @@ def _restore_block(
     of_others = np.zeros(block.shape, bool)
     if fit is not None:
         padded = [look.pad(block.beyond_near) for look in looks]
-        others, of_others = _make_of_other_days(observation, block, fit, padded, days)
+        wants = contract.wants_other_days
+        others, of_others, other_days = _make_of_other_days(
+            observation, block, fit, padded, days, everywhere=wants
+        )
+        if wants:
+            observation = replace(observation, other_days=other_days)
     lattice = Lattice(window_px=contract.window_px, stride_px=contract.stride_px)
     choice = choose_windows(
         lattice,
@@ -403,18 +422,28 @@ def _restore_block(
 
 
 def _make_of_other_days(
-    observation: Observation, block: _Block, fit: SceneFit, looks: list[Look], days: Int64Array
-) -> tuple[UInt16Array, BoolArray]:
-    """Return a core's (band, y, x) made of other times, and (y, x) which pixels could be."""
+    observation: Observation,
+    block: _Block,
+    fit: SceneFit,
+    looks: list[Look],
+    days: Int64Array,
+    *,
+    everywhere: bool,
+) -> tuple[UInt16Array, BoolArray, OtherDays]:
+    """Return a core's (band, y, x) made of other times, (y, x) which pixels could be, and what
+    other times say near the core: of pixels that the rims need, or ``everywhere``.
+    """
     y, x = block.near
-    masks = observation.masks
+    masks = Masks(seen=observation.masks.seen[y, x], made=observation.masks.made[y, x])
+    near = find_near(masks)
+    where = masks.seen | masks.made if everywhere and near.any() else near
+    other_days = estimate_pixels(fit, looks, days, where)
     done, served = make_of_other_days(
         observation.reflectance[:, y, x],
-        Masks(seen=masks.seen[y, x], made=masks.made[y, x]),
-        fit,
-        looks,
-        days,
+        masks,
+        other_days,
+        near,
         (block.origin[0] + y.start, block.origin[1] + x.start),
     )
-    core = (slice(REACH_PX, -REACH_PX), slice(REACH_PX, -REACH_PX))
-    return done.reflectance[:, *core], served[core]
+    core = (slice(block.near_px, -block.near_px), slice(block.near_px, -block.near_px))
+    return done.reflectance[:, *core], served[core], other_days

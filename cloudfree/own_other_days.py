@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import maximum_filter
 
 from cloudfree.core.types import BoolArray, Int64Array, Masks, UInt16Array
 from cloudfree.own_layers import Layers, Look, to_numbers
+from cloudfree.pixels.observation import OtherDays
 from cloudfree.restoration.other_days import (
     References,
     SceneFit,
@@ -59,32 +60,54 @@ def _to_window(look: Look) -> Window:
     return Window(reflectance=numbers, seen=known & ~look.hidden, made=look.hidden)
 
 
+def find_near(masks: Masks) -> BoolArray:
+    """Return (y, x): the pixels that made ones are, or are fitted to."""
+    # a square around each, as far as the kernels of the fit reach
+    near = maximum_filter(masks.made.astype(np.uint8), 2 * REACH_PX + 1, mode="constant")
+    found: BoolArray = (near > 0) & (masks.made | masks.seen)
+    return found
+
+
+def estimate_pixels(
+    fit: SceneFit, references: list[Look], days: Int64Array, where: BoolArray
+) -> OtherDays:
+    """Return what other times say of the pixels ``where`` (y, x) of the part they show."""
+    bands = len(references[0].optical)
+    made = make_pixels(fit, _stack(references, days, bands=bands, where=where.ravel()))
+    estimate = OtherDays(
+        reflectance=np.zeros((bands, *where.shape), np.float32),
+        known=np.zeros(where.shape, bool),
+        error=np.full(where.shape, np.nan, np.float32),
+    )
+    estimate.reflectance[:, where] = made.reflectance
+    estimate.known[where] = made.count > 0
+    estimate.error[where] = made.expected_error
+    return estimate
+
+
 def make_of_other_days(
     reflectance: UInt16Array,
     masks: Masks,
-    fit: SceneFit,
-    references: list[Look],
-    days: Int64Array,
+    other_days: OtherDays,
+    near: BoolArray,
     origin: tuple[int, int],
 ) -> tuple[FittedPixels, BoolArray]:
     """Return (band, y, x) with hidden pixels made of other times, and (y, x) which could be.
 
-    ``reflectance`` and ``masks`` are those of a block with ``REACH_PX`` around its core, whose
-    first pixel has the absolute row and column ``origin``; so are the references'. Made pixels are
-    fitted to the seen ones at the rims.
+    The arrays are those of a block with at least ``REACH_PX`` around its core, whose first pixel
+    has the absolute row and column ``origin``; ``near`` is what ``find_near`` finds there. Made
+    pixels are fitted to the seen ones at the rims.
     """
-    candidate = np.zeros(reflectance.shape, np.float32)
-    covered = np.zeros(masks.made.shape, bool)
-    if masks.made.any():
-        near = distance_transform_edt(~masks.made) <= REACH_PX
-        where = near & (masks.made | masks.seen)
-        stacked = _stack(references, days, bands=len(reflectance), where=where.ravel())
-        made = make_pixels(fit, stacked)
-        candidate[:, where], covered[where] = made.reflectance, made.count > 0
+    covered = other_days.known & near
     limits = (np.full((len(reflectance), 1, 1), 1, np.float32),
               np.full((len(reflectance), 1, 1), _BRIGHTEST_DN, np.float32))  # fmt: skip
     done = fit_rims(
-        reflectance, masks, candidate=candidate, covered=covered, limits=limits, origin=origin
+        reflectance,
+        masks,
+        candidate=other_days.reflectance,
+        covered=covered,
+        limits=limits,
+        origin=origin,
     )
     return done, covered & masks.made
 

@@ -39,7 +39,8 @@ from cloudfree.restoration.smoothing import local_mean
 from cloudfree.synthetic.clouds import CLEAR_THICKNESS, draw_cloud
 from cloudfree.walk.chunk import ask_other_days, choose, restore
 from cloudfree.walk.chunk_pixels import compose, core_signs, doubt_of
-from cloudfree.walk.other_days import MadeOfOtherDays, taught
+from cloudfree.walk.other_days import MadeOfOtherDays
+from cloudfree.walk.references import taught
 from cloudfree.walk.run_facts import Candidate, RunFacts, core_of
 
 logger = logging.getLogger(__name__)
@@ -176,9 +177,12 @@ def check_place(facts: RunFacts, model: Model, place: Place, fetcher: Fetcher) -
     signs = core_signs(facts, chunk, clouded, candidate) if with_signs else None
     # no model of a pair of scenes may reach here
     check = _judge(facts, place, pictures, truth, core, with_radar & made.any(axis=0), signs)
-    others = _ask_other_days(facts, place, chunk, clouded, wanted, fetcher)
+    others = _ask_other_days(facts, model.contract, place, chunk, clouded, wanted, fetcher)
     if others is None:
         return FoundInPlace(reconstructed=check)
+    if model.contract.wants_other_days:
+        told = replace(clouded, other_days=others.estimate)
+        candidate = _make_candidate(facts, model, place.step, chunk, told, wanted)
     of_others = {
         name: _compose(facts, place.step, chunk, clouded, one, candidate)
         for name, one in {OTHER_DAYS: others, **_apart(others)}.items()
@@ -196,6 +200,7 @@ def check_place(facts: RunFacts, model: Model, place: Place, fetcher: Fetcher) -
 
 def _ask_other_days(
     facts: RunFacts,
+    contract: Contract,
     place: Place,
     chunk: Chunk,
     clouded: Observation,
@@ -212,7 +217,7 @@ def _ask_other_days(
         return None
     clock = Stopwatch()
     return ask_other_days(
-        facts, place.step, chunk, clouded, wanted, fetcher, clock, experts=_EXPERTS
+        facts, contract, place.step, chunk, clouded, wanted, fetcher, clock, experts=_EXPERTS
     )
 
 

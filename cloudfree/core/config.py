@@ -21,7 +21,7 @@ _FEWEST_PLACES = 2
 LEARN_PX = 128
 """Side of the windows that a scene's other days are learnt from."""
 LEARN_A_SIDE = 4
-"""They are at most 4 x 4, and cover at most a quarter of a scene: the rest is for checks."""
+"""They are at most 4 x 4."""
 REFERENCE_BLOCK_PX = 1024
 """References are read in blocks of at most this side: memory does not grow with the chunk."""
 
@@ -85,8 +85,9 @@ class ReferenceSettings:
     """Datatakes within so many days before and after a scene serve; 0 for none."""
     most: int = 8
     """At most so many of them a scene: half before and half after, where there are as many."""
-    dilation_m: float = 200.0
-    """Cloud and shadow in them grow by this radius: what is missed there would be copied."""
+    dilation_m: float = 20.0
+    """Cloud and shadow in them grow by this radius, less than in the scene itself: what a mask
+    missed stands out among several days, and each day more is worth more than a clean rim."""
 
     def __post_init__(self) -> None:
         require(0 <= self.days <= _MOST_DAYS, f"days is {self.days}; give 0 to {_MOST_DAYS}")
@@ -380,9 +381,9 @@ class RunSettings:
 
     @property
     def reference_masks(self) -> MaskSettings:
-        """How other days are masked: grown more, and not by a file, which is of the scene's day."""
-        grown = max(self.masks.dilation_m, self.references.dilation_m)
-        return dataclasses.replace(self.masks.without_file(), dilation_m=grown)
+        """How other days are masked: not by a file, which is of the scene's own day."""
+        masks = self.masks.without_file()
+        return dataclasses.replace(masks, dilation_m=self.references.dilation_m)
 
     def __post_init__(self) -> None:
         require(

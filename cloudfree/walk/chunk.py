@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 from scipy.ndimage import maximum_filter
@@ -42,10 +42,12 @@ def read_chunk(facts: RunFacts, contract: Contract, step_index: int, chunk: Chun
     observation, cloud = observe(facts.steps[step_index], geobox, facts.settings, fetcher, clock)
     inside = pixels_inside(facts.plan.area, chunk.geobox)
     wanted = observation.masks.made[core_of(facts, chunk)] & inside
-    others = ask_other_days(facts, step_index, chunk, observation, wanted, fetcher, clock)
+    others = ask_other_days(facts, contract, step_index, chunk, observation, wanted, fetcher, clock)
+    if others is not None and contract.wants_other_days:
+        observation = replace(observation, other_days=others.estimate)
+    elif others is not None:
+        wanted = wanted & ~others.estimate.known[core_of(facts, chunk)]
     with clock.row("windows.lattice"):
-        if others is not None:
-            wanted = wanted & ~others.estimate.known[core_of(facts, chunk)]
         choice = choose(facts, contract, chunk, observation.masks.made, wanted)
     return Reading(
         observation=observation,
@@ -60,6 +62,7 @@ def read_chunk(facts: RunFacts, contract: Contract, step_index: int, chunk: Chun
 
 def ask_other_days(
     facts: RunFacts,
+    contract: Contract,
     step_index: int,
     chunk: Chunk,
     observation: Observation,
@@ -69,8 +72,8 @@ def ask_other_days(
     experts: tuple[str, ...] = (),
 ) -> MadeOfOtherDays | None:
     """Return what other days make of the ``wanted`` pixels of a core, and of all around them that
-    the fit at the rims can reach; what single ``experts`` make of them too, if asked. ReadError
-    where another day cannot be read.
+    the fit at the rims can reach, or that a model which wants to know it sees; what single
+    ``experts`` make of them too, if asked. ReadError where another day cannot be read.
     """
     if not facts.fitted or not wanted.any():
         return None
@@ -78,6 +81,13 @@ def ask_other_days(
     near[core_of(facts, chunk)] = wanted
     # a square, as far as the kernels of the fit reach
     near = maximum_filter(near, 2 * REACH_PX + 1, mode="constant")
+    if contract.wants_other_days:
+        choice, size = (
+            choose(facts, contract, chunk, observation.masks.made, wanted),
+            contract.window_px,
+        )
+        for row, col in zip(choice.rows, choice.cols, strict=True):
+            near[row : row + size, col : col + size] = 1
     archive = Archive(
         fitted=facts.fitted,
         table=facts.reference_table,
@@ -151,6 +161,7 @@ def restore(
         )
     bands = len(observation.reflectance)
     return Candidate(
+        makes_other_days=model.contract.wants_other_days and observation.other_days is not None,
         reflectance=layers[:bands],
         signs=layers[bands:],
         covered=covered,

@@ -185,6 +185,11 @@ def compose(
     masks = Masks(seen=observation.masks.seen[y, x], made=observation.masks.made[y, x])
     origin = origin_px(chunk.geobox.pad(REACH_PX, REACH_PX))
     estimate = None if others is None else crop_estimate(others.estimate, (y, x))
+    if estimate is not None and candidate.makes_other_days:
+        corrected = np.where(
+            candidate.covered[y, x], candidate.reflectance[:, y, x], estimate.reflectance
+        )
+        estimate = replace(estimate, reflectance=corrected)
     if estimate is not None:
         given = np.rint(np.clip(estimate.reflectance, 1, _BRIGHTEST_DN)).astype(np.uint16)
         there = masks.made & estimate.known

@@ -15,7 +15,8 @@ from cloudfree.scenes.scene import Step
 from cloudfree.storage.ledger import mark_name
 from cloudfree.storage.outputs import Storage
 from cloudfree.walk.measure import PairStatistics
-from cloudfree.walk.other_days import FittedReferences, MadeOfOtherDays
+from cloudfree.walk.other_days import MadeOfOtherDays
+from cloudfree.walk.references import FittedReferences
 
 PairKey = tuple[str, str]
 
@@ -117,6 +118,8 @@ class Candidate:
     """(sign, y, x) signs of doubt from the model; none where they are not asked for."""
     covered: BoolArray
     """(y, x): True where there is one."""
+    makes_other_days: bool
+    """Whether the model was told what other days say, so that it makes their pixels too."""
     seconds: dict[str, float]
     """Per row of the walk."""
 

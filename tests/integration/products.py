@@ -20,6 +20,7 @@ from cloudfree.storage.outputs import open_storage
 
 UNSIGNED = Unsigned()
 LAYERS = ("reflectance", "source", "cloud", "optical_scene", "radar_scene")
+REFERENCE_LAYERS = ("reference_scene", "reference_days", "reference_count")
 
 
 def make(
@@ -37,9 +38,12 @@ def make(
     cube: dict[str, float] | None = None,
     places: int = 0,
     uncertainty: dict[str, Any] | None = None,
+    references: dict[str, Any] | None = None,
     signer: Signer = UNSIGNED,
 ) -> Outcome:
-    """Run with the given chunks, workers and reading; without a self-check unless given places."""
+    """Run with the given chunks, workers and reading; without a self-check unless given places, nor
+    other days unless given their settings.
+    """
     tables = {
         "grid": {"chunk_px": chunk_px, "bands": list(bands), "crs": crs},
         "engine": {"workers": workers, **(engine or {})},
@@ -47,6 +51,7 @@ def make(
         "cube": cube or {},
         "selfcheck": {"places": places},
         "uncertainty": uncertainty or {},
+        "references": references or {"days": 0},
     }
     settings = build(RunSettings, tables, "test")
     request = Request(aoi=aoi, date=date, stac=str(stac), settings=settings, signer=signer)
@@ -56,7 +61,7 @@ def make(
 def open_raw(out: Path) -> xr.Dataset:
     """Return the cube's stored numbers, loaded."""
     cube = xr.open_zarr(out / "cube.zarr", consolidated=False, mask_and_scale=False)
-    return cube[list(LAYERS)].load()
+    return cube[[name for name in (*LAYERS, *REFERENCE_LAYERS) if name in cube]].load()
 
 
 def assert_same_pixels(one: xr.Dataset, other: xr.Dataset) -> None:
@@ -64,7 +69,8 @@ def assert_same_pixels(one: xr.Dataset, other: xr.Dataset) -> None:
     one, other = xr.align(one, other, join="inner")
     assert one.sizes["y"] > 50
     assert one.sizes["x"] > 50
-    for layer in LAYERS:
+    assert set(one) == set(other)
+    for layer in one:
         np.testing.assert_array_equal(one[layer].to_numpy(), other[layer].to_numpy(), layer)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import dask.array
@@ -11,11 +12,15 @@ import pytest
 import xarray as xr
 
 from cloudfree import restore_cube
+from cloudfree.core.contract import Contract
 from cloudfree.core.errors import RequestError
+from cloudfree.core.types import Float32Array, Masks, OtherDaysPicture
 from cloudfree.own_layers import Layers
 from cloudfree.own_other_days import find_references
+from cloudfree.restoration.bundle import open_bundle
 from cloudfree.synthetic.landscape import Day, paint_days
 from cloudfree.synthetic.seasons import look_on
+from tests.gans import OF_OTHER_DAYS, write_tiny_gans
 
 HEIGHT, WIDTH = 192, 256
 DAYS = ("2024-05-20", "2024-05-30", "2024-06-09", "2024-06-14", "2024-06-29")
@@ -99,6 +104,96 @@ def test_what_no_other_day_saw_is_left_to_radar(series: Series) -> None:
     without = restore_cube(optical, radar * np.nan, always, "baseline").isel(time=TARGET).load()
     assert (without.source.to_numpy()[60:90, 130:170] == 3).all()
     np.testing.assert_array_equal(without.source == 4, cube.source == 4)
+
+
+SPOT = np.s_[60:90, 5:35]
+"""Hidden on every day, so that a model makes it."""
+
+
+@pytest.fixture
+def spotted(series: Series) -> Series:
+    """The series with a spot that is always hidden; of the target only the left is."""
+    mask = series.mask.copy()
+    mask[TARGET] = mask.x < mask.x[40]
+    mask[:, *SPOT] = True
+    optical = series.optical.copy()
+    optical[TARGET] = series.truth[TARGET]
+    return series._replace(mask=mask, optical=optical)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of a network that wants other days."""
+    return str(write_tiny_gans(tmp_path_factory.mktemp("told"), inputs=OF_OTHER_DAYS))
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A model that answers with the mean of what it is told, and remembers it."""
+
+    contract: Contract
+    told: list[tuple[Float32Array, Masks, OtherDaysPicture]] = field(default_factory=list)
+
+    def __call__(self, optical: Float32Array, radar: Float32Array, masks: Masks) -> Float32Array:
+        raise AssertionError("it was told nothing")
+
+    def fuse(
+        self,
+        optical: Float32Array,
+        radar: Float32Array,
+        masks: Masks,
+        other_days: OtherDaysPicture | None,
+    ) -> Float32Array:
+        assert other_days is not None
+        self.told.append((optical, masks, other_days))
+        mean = (other_days.picture - other_days.error[:, None]).mean(axis=(2, 3), keepdims=True)
+        return np.broadcast_to(mean, optical.shape).astype(np.float32)
+
+
+def test_a_model_that_wants_other_days_is_told_of_whole_windows_however_a_cube_is_cut(
+    spotted: Series, bundle: str
+) -> None:
+    """What it is told of seen pixels is close to what was seen; nothing is known of the spot."""
+    optical, radar, mask, _ = spotted
+    whole, cut = (Listener(open_bundle(bundle).contract) for _ in range(2))
+    cubes = [
+        restore_cube(optical, radar, mask, model, chunk_px=chunk_px).isel(time=TARGET).load()
+        for model, chunk_px in ((whole, 1024), (cut, 150))
+    ]
+    xr.testing.assert_equal(*cubes)
+    assert (cubes[0].source.to_numpy()[SPOT] == 2).all()
+    for picture, masks, told in (*whole.told, *cut.told):
+        inside = masks.seen | masks.made
+        assert told.known[masks.seen].mean() > 0.9
+        assert not told.known[~inside].any()
+        off = np.abs(told.picture - picture).mean(axis=1)[masks.seen & told.known]
+        assert off.mean() < 0.1
+        assert 0 < told.error[told.known].mean() < 0.2
+        assert (told.picture.mean(axis=1)[~told.known] == -1).all()
+    unknown = [np.count_nonzero(masks.made & ~told.known) for _, masks, told in whole.told]
+    assert mask[TARGET, *SPOT].size <= max(unknown) < 3000
+
+
+def test_what_other_days_say_around_changes_what_a_network_makes(
+    spotted: Series, bundle: str
+) -> None:
+    optical, radar, mask, _ = spotted
+    cube = restore_cube(optical, radar, mask, bundle).isel(time=TARGET).load()
+    brighter = optical.copy()
+    brighter[1, :, 60:90, 36:40] += 0.05
+    other = restore_cube(brighter, radar, mask, bundle).isel(time=TARGET).load()
+    changed = (cube.reflectance != other.reflectance).any("band").to_numpy()
+    assert changed[SPOT].any()
+    seen = ~mask[TARGET].to_numpy()
+    assert not changed[seen].any()
+
+
+def test_without_other_days_such_a_network_runs_too(series: Series, bundle: str) -> None:
+    optical, radar, mask, _ = series
+    cube = restore_cube(optical, radar, mask, bundle, reference_days=0).isel(time=TARGET).load()
+    hidden = mask[TARGET].to_numpy()
+    assert (cube.source.to_numpy()[hidden] == 2).all()
+    assert np.isfinite(cube.reflectance.to_numpy()).all()
 
 
 def test_a_time_that_shows_nothing_is_made_of_the_others(series: Series) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,7 @@ def place(pixels: int, squared: float, seed: int = 0, contrast: float = 200.0) -
 
 
 def test_places_are_pooled_by_their_pixels() -> None:
-    check = summarise([place(1000, 100.0**2), place(3000, 300.0**2)], seed=0, uncertain=False)
+    check = summarise([place(1000, 100.0**2), place(3000, 300.0**2)], [], seed=0, uncertain=False)
     figures = check.figures["models"]["m"]
     pooled = (1000 * 100.0**2 + 3000 * 300.0**2) / 4000
     assert figures["psnr_db"] == pytest.approx(10 * np.log10(3558**2 / pooled), abs=0.01)
@@ -123,35 +124,45 @@ def test_places_are_pooled_by_their_pixels() -> None:
     assert figures["mae"] == pytest.approx(0.005)
     assert figures["ndvi_mae"] is None
     assert check.figures["pixels"] == 4000
-    assert check.calibration is None
+    assert check.calibrations == {}
 
 
 def test_one_place_has_no_interval_and_none_says_why() -> None:
-    one = summarise([place(1000, 100.0)], seed=0, uncertain=False).figures
+    one = summarise([place(1000, 100.0)], [], seed=0, uncertain=False).figures
     assert one["models"]["m"]["psnr_db_low"] is None
-    none = summarise([], seed=0, uncertain=True)
+    none = summarise([], [], seed=0, uncertain=True)
     assert none.figures["models"] == {}
     assert "no place" in none.figures["why_not"]
-    assert none.calibration is None
+    assert none.calibrations == {}
 
 
 @pytest.mark.parametrize(("contrast", "says"), [(0, False), (19, False), (21, True), (200, True)])
 def test_ground_without_contrast_says_nothing(contrast: float, says: bool) -> None:
     # a quarter of the pixels: pooled, the limit of 10 is reached at 20
     places = [place(3000, 1.0, contrast=0), place(1000, 1.0, contrast=contrast)]
-    check = summarise(places, seed=0, uncertain=True)
+    check = summarise(places, [], seed=0, uncertain=True)
     assert bool(check.figures["models"]) is says
-    assert (check.calibration is not None) is says
+    assert bool(check.calibrations) is says
     assert ("less than the noise of the instrument" in check.figures["why_not"]) is not says
 
 
 def test_an_uncertainty_is_calibrated_on_the_places() -> None:
-    check = summarise([place(900, 100.0, seed) for seed in range(3)], seed=0, uncertain=True)
-    assert check.calibration is not None
-    assert check.calibration.weights[0] == pytest.approx(1, abs=0.01)
+    check = summarise([place(900, 100.0, seed) for seed in range(3)], [], seed=0, uncertain=True)
+    assert list(check.calibrations) == ["reconstructed"]
+    assert check.calibrations["reconstructed"].weights[0] == pytest.approx(1, abs=0.01)
     curve = check.figures["calibration"]
     assert curve["rank_correlation"] > 0.95
     np.testing.assert_allclose(curve["expected"], curve["true"], atol=2e-4)
+
+
+def test_what_other_days_made_is_told_of_apart() -> None:
+    alone = [place(900, 100.0, seed) for seed in range(3)]
+    others = [replace(one, pixels=300, signs=2 * one.signs, days=3000.0) for one in alone]
+    check = summarise(alone, others, seed=0, uncertain=True)
+    assert (check.figures["pixels"], check.figures["other_days"]["pixels"]) == (2700, 900)
+    assert check.figures["other_days"]["mean_days"] == 10
+    assert "other_days" not in summarise(alone, [], seed=0, uncertain=True).figures
+    assert check.calibrations["other_days"].weights[0] == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_fill_that_is_closer_than_the_model_is_a_warning() -> None:
@@ -165,3 +176,6 @@ def test_a_fill_that_is_closer_than_the_model_is_a_warning() -> None:
     (said,) = warn(figures(small=0.03, baseline=0.02, inpainting=0.01))
     assert "found inpainting closer to what was seen than small" in said
     assert "by 0.0100 on average, not 0.0300" in said
+    worse = {**figures(small=0.01, baseline=0.02), "other_days": figures(fusion=0.03, line=0.02)}
+    (said,) = warn(worse)
+    assert "found line closer to what was seen than fusion" in said
