@@ -20,7 +20,13 @@ from cloudfree.geometry.sampling import locate, take_nearest
 from cloudfree.planning.plan import Request
 from cloudfree.scenes.harmonisation import SINCE_0400_DN
 from cloudfree.storage.outputs import open_storage
-from cloudfree.synthetic.scenes import BANDS, PASSES, SyntheticScenes, write_scenes
+from cloudfree.synthetic.scenes import BANDS, Pass, SyntheticScenes, write_scenes
+
+PASSES = tuple(
+    Pass(days=days, cloud_share=share)
+    for days, share in ((-25, 0.15), (-15, 0.4), (-5, 0.3), (5, 0.35), (10, 0.25), (20, 0.15))
+)
+"""Other days on which the demo's place is seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
