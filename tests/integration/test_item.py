@@ -275,7 +275,8 @@ def test_it_says_what_it_was_made_of_and_by_what(product: Path, scenes: Syntheti
     places = {f"./items.json#{one['collection']}/{one['id']}": one["id"] for one in found}
     for step, (date, item) in zip(facts["steps"], read_items(product).items(), strict=True):
         links = {link.title: link for link in item.get_links("derived_from")}
-        assert set(links) == {*step["optical"], *step["radar"]}
+        used = {one["id"] for one in step["reference_shares"] if one["share"]}
+        assert set(links) == {*step["optical"], *step["radar"], *used}
         for title, link in links.items():
             assert link.media_type == "application/geo+json"
             assert link.href == SELF or places[link.href] == title

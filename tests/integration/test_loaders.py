@@ -114,7 +114,7 @@ def test_stackstac_knows_grid_and_scale_of_items_as_they_are(catalog: Path) -> N
 def test_rio_tiler_reads_an_item(catalog: Path, items: list[pystac.Item]) -> None:
     for date, item in zip(DATES, items, strict=True):
         with STACReader(item.self_href) as reader:
-            assert reader.assets == ["reflectance", "source"]
+            assert reader.assets == ["reflectance", "source", "reference_days"]
             for asked, bands in (
                 ({"name": "reflectance", "bands": ["nir", "red"]}, ("B08", "B04")),
                 ("source", ("source",)),
