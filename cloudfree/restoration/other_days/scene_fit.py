@@ -194,7 +194,7 @@ def _fit(sample: Sample) -> SceneFit:
     partners = rng.choice(made, len(rows))
     asked = references.take_pixels(partners)
     theirs = _admit(fit, asked, harmonisation.apply(asked.reflectance))
-    shared = own & theirs
+    shared = _admit(fit, replace(seen, clear=seen.clear & theirs), numbers)
     return _learn(fit, target, numbers, own, np.where(shared.any(axis=0), shared, own), cells)
 
 

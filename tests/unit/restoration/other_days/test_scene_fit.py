@@ -267,6 +267,17 @@ def test_made_pixels_that_have_less_are_practised() -> None:
     assert PLACE.error(made.reflectance) < 0.9 * PLACE.error(plain.reflectance)
 
 
+def test_what_counts_only_where_a_nearer_one_is_missing_is_practised() -> None:
+    """The oldest day shows the truth; seen pixels have four nearer ones before, hidden three."""
+    place = paint(np.insert(DAYS, 0, -50))
+    numbers = place.sample.references.reflectance.copy()
+    numbers[0] = np.rint(place.target)
+    clear = np.ones(numbers[:, 0].shape, bool)
+    clear[3, place.hidden] = False
+    made = restore(place.given(reflectance=numbers, clear=clear))
+    assert place.error(made.reflectance) < NOISE_DN
+
+
 # what a pixel says of itself
 
 
