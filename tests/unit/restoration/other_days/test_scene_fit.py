@@ -13,8 +13,8 @@ import pytest
 
 from cloudfree.restoration.other_days import References, Sample, SceneFit, fit_scene, make_pixels
 from cloudfree.restoration.other_days.evidence import OBSERVATIONS
-from cloudfree.restoration.other_days.experts import BLOCK_PX, EXPERTS
-from cloudfree.restoration.other_days.scene_fit import MadePixels, ask_experts
+from cloudfree.restoration.other_days.experts import DESIGNS, EXPERTS
+from cloudfree.restoration.other_days.scene_fit import BLOCK_PX, MadePixels, ask_experts
 from tests.other_days import BANDS, DAYS, HEIGHT, NOISE_DN, WIDTH, paint
 
 PLACE = paint(DAYS)
@@ -318,7 +318,7 @@ def test_the_expected_error_is_large_where_the_error_is() -> None:
 def test_disagreement_is_how_far_learning_experts_lie_from_the_fusion() -> None:
     fit, made = fitted()
     answers = ask_experts(fit, PLACE.sample.references)
-    apart = np.stack([answers[name] - made.reflectance for name in fit.learnt])
+    apart = np.stack([answers[name] - made.reflectance for name in DESIGNS])
     expected = np.sqrt(np.mean(apart**2, axis=0)).mean(axis=0)
     np.testing.assert_allclose(made.disagreement, expected, rtol=1e-3, atol=1e-2)
 
