@@ -33,8 +33,10 @@ def last_before(used: BoolArray) -> Int64Array:
 
 
 def first_from(used: BoolArray) -> Int64Array:
-    """Return (ref + 1, n): the first used reference from each on, itself among them, and from the
-    end on; where there is none how many references there are."""
+    """Return (ref + 1, n): the first used reference from each on, and from the end on.
+
+    Each is among its own; where there is none it is the number of references.
+    """
     found = np.full((len(used) + 1, used.shape[1]), len(used), np.int64)
     which = np.where(used, np.arange(len(used))[:, None], len(used))
     np.minimum.accumulate(which[::-1], axis=0, out=found[:-1][::-1])

@@ -70,9 +70,12 @@ class SceneFit:
     def to_bytes(self) -> bytes:
         """Return the fit as a file's content; the same fit gives the same bytes."""
         arrays: dict[str, AnyArray] = {name: getattr(self, name) for name in _ARRAYS}
-        parts: dict[str, Harmonisation | Limits | Learnt] = {**self.learnt}
-        parts |= {"harmonisation": self.harmonisation, "limits": self.limits}
-        for name, part in parts.items():
+        parts: list[tuple[str, Harmonisation | Limits | Learnt]] = [
+            ("harmonisation", self.harmonisation),
+            ("limits", self.limits),
+            *self.learnt.items(),
+        ]
+        for name, part in parts:
             for field in fields(part):
                 arrays[f"{name}.{field.name}"] = getattr(part, field.name)
         file = io.BytesIO()

@@ -128,15 +128,16 @@ def _changed(change_db: Float32Array, limits: Limits) -> BoolArray:
 def _spikes(numbers: Float32Array, clear: BoolArray, limit: Float32Array) -> BoolArray:
     """Return (ref, n): brighter (or darker) than both neighbours in time, and darker in no band."""
     before, after, inner, end = _neighbours(clear)
-    if not (inner | end).any():
-        return np.zeros(clear.shape, bool)
+    judged = inner | end
+    if not judged.any():
+        return judged
     one, other = take(numbers, before), take(numbers, after)
     above, below = numbers - np.maximum(one, other), np.minimum(one, other) - numbers
-    factor = np.where(inner, np.float32(1), np.where(end, np.float32(_END_FACTOR), np.inf))
-    most = limit[:, None] * factor[:, None].astype(np.float32)
+    factor = np.where(end, np.float32(_END_FACTOR), np.float32(1))
+    most = limit[:, None] * factor[:, None]
     cloud = (above > most).any(axis=1) & (below <= 0).all(axis=1)
     shadow = (below > most).any(axis=1) & (above <= 0).all(axis=1)
-    found: BoolArray = cloud | shadow
+    found: BoolArray = np.logical_or(cloud, shadow) & judged
     return found
 
 
