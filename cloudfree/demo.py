@@ -22,14 +22,11 @@ from cloudfree.scenes.harmonisation import SINCE_0400_DN
 from cloudfree.storage.outputs import open_storage
 from cloudfree.synthetic.scenes import BANDS, Pass, SyntheticScenes, write_scenes
 
-_PASSES = (
-    Pass(days=-20, cloud_share=0.1),
-    Pass(days=-10, cloud_share=0.45),
-    Pass(days=-5, cloud_share=0.35),
-    Pass(days=5, cloud_share=0.5),
-    Pass(days=10, cloud_share=0.2),
-    Pass(days=20, cloud_share=0.1),
+PASSES = tuple(
+    Pass(days=days, cloud_share=share)
+    for days, share in ((-25, 0.15), (-15, 0.4), (-5, 0.3), (5, 0.35), (10, 0.25), (20, 0.15))
 )
+"""Other days on which the demo's place is seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +51,7 @@ def run_demo(
     """Write synthetic scenes to ``folder/scenes``, run on them into ``folder/product``, score."""
     if folder.exists() and any(folder.iterdir()) and not (folder / "scenes").is_dir():
         raise OutputError(f"{folder} holds other files; give another folder")
-    scenes = write_scenes(folder / "scenes", seed=seed, passes=_PASSES)
+    scenes = write_scenes(folder / "scenes", seed=seed, passes=PASSES)
     request = Request(aoi=scenes.aoi, date=scenes.date, stac=str(scenes.items), settings=settings)
     outcome = run(request, open_storage(folder / "product"), overwrite=True, progress=progress)
     made, truth, source = _read(folder / "product", scenes, settings.grid.bands)

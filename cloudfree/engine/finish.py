@@ -196,7 +196,7 @@ def _scenes(plan: Plan) -> Iterable[Scene]:
 
 def _unusable(state: dict[str, Any]) -> list[str]:
     """Return which other days could not be used, and why."""
-    left_out = (one for fit in state["fits"] for one in fit["left_out"])
+    left_out = (one for fit in state.get("fits", ()) for one in fit["left_out"])
     return [f"another day is left out: {why}" for why in dict.fromkeys(o["why"] for o in left_out)]
 
 

@@ -280,19 +280,20 @@ def read_items(storage: Storage, state: dict[str, Any]) -> list[catalog.Item]:
 
 def resume_facts(plan: Plan, state: dict[str, Any], storage: Storage, model: str) -> RunFacts:
     """Return what every chunk job of a run that has begun needs to know."""
+    # states of a cloudfree that knew no other days have one calibration at most, and no fits
+    former = {} if state.get("calibration") is None else {"reconstructed": state["calibration"]}
+    calibrations = state.get("calibrations", former)
     return make_facts(
         plan,
         {
             (one["optical"], one["radar"]): PairStatistics.from_json(one["statistics"])
             for one in state["statistics"]
         },
-        {one["scene"]: read_fit(plan, storage, one) for one in state["fits"]},
+        {one["scene"]: read_fit(plan, storage, one) for one in state.get("fits", ())},
         storage,
         model,
         key=state["key"],
-        calibrations={
-            kind: Calibration.from_json(one) for kind, one in state["calibrations"].items()
-        },
+        calibrations={kind: Calibration.from_json(one) for kind, one in calibrations.items()},
     )
 
 

@@ -68,7 +68,14 @@ def product(scenes: SyntheticScenes, tmp_path_factory: pytest.TempPathFactory) -
     """Two steps of four bands."""
     folder = tmp_path_factory.mktemp("product")
     items = write_two_dates(scenes, folder / "items.json")
-    make(folder / "out", aoi=scenes.aoi, date="2024-06-14/2024-06-21", stac=items, bands=BANDS)
+    make(
+        folder / "out",
+        aoi=scenes.aoi,
+        date="2024-06-14/2024-06-21",
+        stac=items,
+        bands=BANDS,
+        references={"days": 75},
+    )
     return folder / "out"
 
 
@@ -299,7 +306,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("series")
     days = ("2024-06-05", "2024-06-15", "2024-06-25")
     year = write_year(folder / "scenes", seed=3, days=days, cloud_share=0.2)
-    make(folder / "out", aoi=year.aoi, date=days[1], stac=year.items)
+    make(folder / "out", aoi=year.aoi, date=days[1], stac=year.items, references={"days": 75})
     return folder / "out"
 
 
@@ -398,7 +405,7 @@ def test_a_product_of_an_earlier_cloudfree_goes_on_and_gets_the_files_of_today(
     outcome = make(
         out,
         aoi=scenes.aoi, date="2024-06-14/2024-06-21", stac=product.parent / "items.json",
-        bands=BANDS,
+        bands=BANDS, references={"days": 75},
     )  # fmt: skip
     assert outcome.chunks_resumed == outcome.chunks_done == 2
     assert {path.name for path in out.iterdir()} == {path.name for path in product.iterdir()}

@@ -30,7 +30,10 @@ def catalog(small_scenes: SyntheticScenes, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("loaders")
     items = write_two_dates(small_scenes, folder / "items.json")
     for date, bands in zip(DATES, (BANDS, BANDS[::-1]), strict=True):
-        make(folder / date, aoi=small_scenes.aoi, date=date, stac=items, bands=bands)
+        make(
+            folder / date, aoi=small_scenes.aoi, date=date, stac=items, bands=bands,
+            references={"days": 75},
+        )  # fmt: skip
         add_to_catalog(folder / "catalog", open_storage(folder / date))
     return folder / "catalog"
 

@@ -63,7 +63,7 @@ def test_the_legend_names_the_sources_that_occur_with_their_shares() -> None:
 
 
 def test_every_source_has_a_colour_of_its_own() -> None:
-    figure, axes = plt.subplots()
+    _, axes = plt.subplots()
     codes = xr.DataArray(np.arange(5, dtype=np.uint8)[None], dims=("y", "x"))
     plot.draw_source(axes, codes)
     image = axes.get_images()[0]
@@ -72,7 +72,7 @@ def test_every_source_has_a_colour_of_its_own() -> None:
 
 @pytest.mark.parametrize("days", [[[-35.0, 10.0, np.nan]], [[np.nan] * 3], [[0.0] * 3]])
 def test_days_before_and_after_have_colours_as_far_from_the_middle(days: Any) -> None:
-    figure, axes = plt.subplots()
+    _, axes = plt.subplots()
     plot.draw_reference_days(axes, xr.DataArray(np.array(days), dims=("y", "x")))
     image = axes.get_images()[0]
     low, high = image.get_clim()
