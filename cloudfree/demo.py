@@ -1,4 +1,4 @@
-"""The demo: a run on a synthetic pair of scenes, scored against what the clouds hide."""
+"""The demo: a run on a synthetic place of several days, scored against what the clouds hide."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from cloudfree.core.bands import WHITE
 from cloudfree.core.config import RunSettings
 from cloudfree.core.errors import OutputError
 from cloudfree.core.progress import Progress
-from cloudfree.core.source import SEEN, is_made
-from cloudfree.core.types import Float64Array
+from cloudfree.core.source import OTHER_DAYS, RECONSTRUCTED, SEEN, is_made
+from cloudfree.core.types import Float64Array, UInt8Array
 from cloudfree.engine.pipeline import Outcome, run
 from cloudfree.geometry.sampling import locate, take_nearest
 from cloudfree.planning.plan import Request
@@ -41,6 +41,8 @@ class Demo:
     """PSNR of made pixels against the hidden ground; the peak is 0.3558."""
     mean_colour_psnr_db: float
     """The same for each band's mean colour of the seen pixels."""
+    psnr_db_by_source: dict[int, float]
+    """The same for the made pixels of each code of ``source`` that is there."""
 
 
 def run_demo(
@@ -52,12 +54,25 @@ def run_demo(
     scenes = write_scenes(folder / "scenes", seed=seed, passes=PASSES)
     request = Request(aoi=scenes.aoi, date=scenes.date, stac=str(scenes.items), settings=settings)
     outcome = run(request, open_storage(folder / "product"), overwrite=True, progress=progress)
-    psnr, mean_colour = _score(folder / "product", scenes, settings.grid.bands)
-    return Demo(outcome=outcome, scenes=scenes, psnr_db=psnr, mean_colour_psnr_db=mean_colour)
+    made, truth, source = _read(folder / "product", scenes, settings.grid.bands)
+    mean = np.array([band[source == SEEN].mean() for band in made])[:, None, None]
+    return Demo(
+        outcome=outcome,
+        scenes=scenes,
+        psnr_db=_psnr((made - truth)[:, is_made(source)]),
+        mean_colour_psnr_db=_psnr((mean - truth)[:, is_made(source)]),
+        psnr_db_by_source={
+            code: _psnr((made - truth)[:, source == code])
+            for code in (OTHER_DAYS, RECONSTRUCTED)
+            if (source == code).any()
+        },
+    )
 
 
-def _score(product: Path, scenes: SyntheticScenes, bands: tuple[str, ...]) -> tuple[float, float]:
-    """Return the PSNR in dB under cloud, of the product and of mean colour."""
+def _read(
+    product: Path, scenes: SyntheticScenes, bands: tuple[str, ...]
+) -> tuple[Float64Array, Float64Array, UInt8Array]:
+    """Return numbers of the product and of the truth, (band, y, x), and ``source``, (y, x)."""
     with rasterio.open(product / f"{scenes.date}_reflectance.tif") as file:
         made = file.read().astype(np.float64)
         grid = GeoBox(file.shape, file.transform, file.crs.to_wkt())
@@ -68,13 +83,7 @@ def _score(product: Path, scenes: SyntheticScenes, bands: tuple[str, ...]) -> tu
         numbers = [BANDS.index(band) + 1 for band in bands]
         hidden = file.read(numbers)
     stored = np.stack([take_nearest(band, positions, (0, 0), 0) for band in hidden])
-    truth = np.maximum(stored.astype(np.float64) + SINCE_0400_DN, 1)
-    where = is_made(source)
-    mean = np.array([band[source == SEEN].mean() for band in made])
-    return (
-        _psnr(made[:, where] - truth[:, where]),
-        _psnr(mean[:, None] - truth[:, where]),
-    )
+    return made, np.maximum(stored.astype(np.float64) + SINCE_0400_DN, 1), source
 
 
 def _psnr(error: Float64Array) -> float:

@@ -190,7 +190,8 @@ Examples:
 @click.option("--config", type=click.Path(path_type=Path), help="TOML with settings.")
 @click.pass_obj
 def demo_command(progress: Progress, out: Path, seed: int, config: Path | None) -> None:
-    """Run on a synthetic pair of scenes and score the result against what the clouds hide."""
+    """Run on a synthetic place of several days and score it against what the clouds hide."""
+    from cloudfree.core.source import OTHER_DAYS, RECONSTRUCTED
     from cloudfree.demo import run_demo
 
     settings = build(RunSettings, read_toml(config) if config else {}, str(config))
@@ -200,6 +201,10 @@ def demo_command(progress: Progress, out: Path, seed: int, config: Path | None) 
         f"score    {demo.psnr_db:.2f} dB under cloud against the hidden ground; "
         f"mean colour gives {demo.mean_colour_psnr_db:.2f} dB"
     )
+    kinds = {OTHER_DAYS: "made of other days", RECONSTRUCTED: "reconstructed"}
+    if OTHER_DAYS in demo.psnr_db_by_source:
+        parts = (f"{kinds[code]} {psnr:.2f} dB" for code, psnr in demo.psnr_db_by_source.items())
+        click.echo(f"         {', '.join(parts)}")
 
 
 PATCHES_EXAMPLES = """

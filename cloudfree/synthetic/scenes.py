@@ -126,10 +126,10 @@ def write_scenes(
         Day(look=LOOK, cloud_share=cloud_share),
         *(_forecast(one, date, seed) for one in passes),
     ]
-    land, *others = paint_days(np.random.default_rng(seed), shape, weather)
-    items = _write_pair(folder, "", land, _DATE)
-    for one, other in zip(passes, others, strict=True):
-        items.append(_write_pass(folder, one, other, date + dt.timedelta(days=one.days)))
+    lands = paint_days(np.random.default_rng(seed), shape, weather)
+    items = _write_pair(folder, "", next(lands), _DATE)
+    for one, land in zip(passes, lands, strict=True):
+        items.append(_write_pass(folder, one, land, date + dt.timedelta(days=one.days)))
     return SyntheticScenes(
         items=_write_items(folder, items),
         aoi=_write_area(folder, shape),

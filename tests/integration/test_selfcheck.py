@@ -15,6 +15,7 @@ import rasterio
 import xarray as xr
 
 from cloudfree.core.config import RunSettings
+from cloudfree.core.source import OTHER_DAYS, RECONSTRUCTED
 from cloudfree.core.tables import build
 from cloudfree.demo import run_demo
 from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
@@ -62,15 +63,23 @@ def test_a_check_changes_no_pixel_and_is_kept_by_a_resumed_run(
     assert item.properties["cloudfree:check"] == first
 
 
+@pytest.mark.parametrize(
+    ("days", "kind", "maker"), [(0, RECONSTRUCTED, "baseline"), (75, OTHER_DAYS, "other days")]
+)
 def test_the_stated_error_is_about_the_true_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, kind: int, maker: str
 ) -> None:
-    smaller = partial(write_scenes, size_px=768)
+    smaller = partial(write_scenes, size_px=512)
     monkeypatch.setitem(run_demo.__globals__, "write_scenes", smaller)
-    settings = build(RunSettings, {"restoration": {"model": "baseline"}}, "test")
-    demo = run_demo(tmp_path, seed=2, settings=settings)
-    stated = demo.outcome.summary["check"]["models"]["baseline"]["psnr_db"]
-    assert stated == pytest.approx(demo.psnr_db, abs=4)
+    wanted = {"restoration": {"model": "baseline"}, "references": {"days": days}}
+    demo = run_demo(tmp_path, seed=2, settings=build(RunSettings, wanted, "test"))
+    check = demo.outcome.summary["check"]
+    stated = (check["other_days"] if kind == OTHER_DAYS else check)["models"][maker]["psnr_db"]
+    true = demo.psnr_db_by_source
+    assert stated == pytest.approx(true[kind], abs=4)
+    assert min(true.values()) <= demo.psnr_db <= max(true.values())
+    assert set(true) <= ({RECONSTRUCTED} if days == 0 else {OTHER_DAYS, RECONSTRUCTED})
+    assert kind == RECONSTRUCTED or demo.psnr_db > demo.mean_colour_psnr_db + 10
 
 
 @pytest.fixture(scope="module")
