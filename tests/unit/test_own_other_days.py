@@ -214,7 +214,7 @@ def test_whole_numbers_are_made_too(series: Series) -> None:
     cube = restore_cube(numbers, radar, mask, "baseline").isel(time=TARGET).load()
     floats = restore_cube(optical, radar, mask, "baseline").isel(time=TARGET).load()
     assert cube.reflectance.dtype == np.uint16
-    np.testing.assert_allclose(cube.reflectance * 1e-4, floats.reflectance, atol=1.5e-4)
+    np.testing.assert_allclose(cube.reflectance * 1e-4, floats.reflectance, atol=2.5e-4)
 
 
 def test_only_so_many_times_near_enough_serve() -> None:

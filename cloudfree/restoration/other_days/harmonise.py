@@ -79,14 +79,19 @@ def harmonise(
 
 
 def _regress(x: Float64Array, y: Float64Array) -> Float64Array:
-    """Return the weights of x (column, n), then the constant, of Huber's robust regression."""
-    design = np.concatenate([x, np.ones((1, x.shape[1]))])
-    from_middle = np.abs(x - np.median(x, axis=1, keepdims=True))
+    """Return the weights of x (column, n), then the constant, of Huber's robust regression.
+
+    Another gain or offset of x changes no answer: it is taken from its middle.
+    """
+    middle = np.median(x, axis=1)
+    centred = x - middle[:, None]
+    design = np.concatenate([centred, np.ones((1, x.shape[1]))])
+    from_middle = np.abs(centred)
     scales = np.maximum(_TO_SIGMA * np.median(from_middle, axis=1, keepdims=True), _NOISE_DN)
     near = (from_middle <= _FAR * scales).all(axis=0)
     trust = near.astype(np.float64)
     weights = np.zeros(len(design))
-    tiny = 1e-9 * np.eye(len(design)) * np.mean(design**2)
+    tiny = np.diag(1e-9 * np.maximum(np.mean(design**2, axis=1), 1))
     for _ in range(_ROUNDS):
         trusted = design * trust
         normal = np.sum(trusted[:, None] * design[None], axis=2)
@@ -94,4 +99,5 @@ def _regress(x: Float64Array, y: Float64Array) -> Float64Array:
         missed = np.abs(y - np.sum(weights[:, None] * design, axis=0))
         scale = max(_TO_SIGMA * float(np.median(missed)), _NOISE_DN)
         trust = near / np.maximum(missed / (_HUBER * scale), 1)
+    weights[-1] -= np.sum(weights[:-1] * middle)
     return weights
