@@ -14,6 +14,8 @@ from cloudfree.core.source import OTHER_DAYS
 from cloudfree.synthetic.scenes import BANDS, Pass, SyntheticScenes, read_reflectance, write_scenes
 from tests.integration.products import make, open_raw
 
+pytestmark = pytest.mark.slow
+
 SHARE = 0.15
 DAYS = (-20, -10, 5, 15)
 USUAL = tuple(Pass(days=days, cloud_share=SHARE) for days in DAYS)
