@@ -124,7 +124,7 @@ class Plan:
     @property
     def kept_items(self) -> list[catalog.Item]:
         """The items that a resumed run needs."""
-        return [one for one in self.items if (one["collection"], one.get("id")) not in self.spare]
+        return [one for one in self.items if _name(one) not in self.spare]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -300,8 +300,13 @@ def _with_references(
     others = catalog.search_references(
         sources, targets, days=settings.references.days, catalog=settings.catalog
     )
-    known = {(item["collection"], item.get("id")): item for item in (*others, *items)}
-    return [known[key] for key in sorted(known, key=str)]
+    known = {_name(item): item for item in (*others, *items)}
+    return [known[name] for name in sorted(known)]
+
+
+def _name(item: catalog.Item) -> tuple[str, str]:
+    """Return an item's collection and id, whatever stands for the id of one that is no use."""
+    return str(item["collection"]), str(item.get("id"))
 
 
 def _find_spare(

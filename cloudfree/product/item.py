@@ -137,7 +137,7 @@ def build_item(product: Product, files: StepFiles) -> dict[str, Any]:
         item.add_asset(other.key, other.describe())
     for relation in ("root", "parent", "collection"):
         item.add_link(pystac.Link(relation, f"./{COLLECTION}", "application/json"))
-    found = {(one.get("collection"), one["id"]): one for one in product.found}
+    found = {(str(one.get("collection")), str(one.get("id"))): one for one in product.found}
     for scene in (*files.step.optical, *files.step.radar):
         item.add_link(_origin(scene, found))
     for reference in files.references:

@@ -85,7 +85,7 @@ def request(scenes: SyntheticScenes) -> dict[str, Any]:
 def options(scenes: SyntheticScenes, out: str) -> list[str]:
     return [
         "run", "--aoi", str(scenes.aoi), "--date", scenes.date, "--stac", str(scenes.items),
-        "--no-check",
+        "--no-check", "--reference-days", "0",
         "--model", "baseline", "--chunk-px", str(CHUNK_PX), "--out", out,
     ]  # fmt: skip
 
