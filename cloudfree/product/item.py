@@ -264,7 +264,7 @@ def _model(contract: Contract) -> dict[str, Any]:
 
 def _origin(
     scene: Scene,
-    found: Mapping[tuple[str | None, str], Mapping[str, Any]],
+    found: Mapping[tuple[str, str], Mapping[str, Any]],
     fields: dict[str, Any] | None = None,
 ) -> pystac.Link:
     """Return the link to a scene: its Item where that says where it is, else its entry in ours.
