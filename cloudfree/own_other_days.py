@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-from scipy.ndimage import maximum_filter
 
 from cloudfree.core.types import BoolArray, Int64Array, Masks, UInt16Array
 from cloudfree.own_layers import Layers, Look, to_numbers
@@ -16,16 +17,15 @@ from cloudfree.restoration.other_days import (
     join_windows,
     make_pixels,
 )
-from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
+from cloudfree.restoration.rims import FittedPixels
 from cloudfree.walk.measure import spread_starts
+from cloudfree.walk.other_days import fit_estimate, within_reach
 
 _MOST = 8
 """References before and after a time."""
 _SAMPLE_PX = 128
 """Side of the windows that a time's fit learns from."""
 _SAMPLES = 9
-_BRIGHTEST_DN = 20_000.0
-"""What is made reflects at most twice the light."""
 _SECONDS = 86_400
 
 
@@ -62,10 +62,7 @@ def _to_window(look: Look) -> Window:
 
 def find_near(masks: Masks) -> BoolArray:
     """Return (y, x): the pixels that made ones are, or are fitted to."""
-    # a square around each, as far as the kernels of the fit reach
-    near = maximum_filter(masks.made.astype(np.uint8), 2 * REACH_PX + 1, mode="constant")
-    found: BoolArray = (near > 0) & (masks.made | masks.seen)
-    return found
+    return within_reach(masks.made) & (masks.made | masks.seen)
 
 
 def estimate_pixels(
@@ -98,18 +95,9 @@ def make_of_other_days(
     has the absolute row and column ``origin``; ``near`` is what ``find_near`` finds there. Made
     pixels are fitted to the seen ones at the rims.
     """
-    covered = other_days.known & near
-    limits = (np.full((len(reflectance), 1, 1), 1, np.float32),
-              np.full((len(reflectance), 1, 1), _BRIGHTEST_DN, np.float32))  # fmt: skip
-    done = fit_rims(
-        reflectance,
-        masks,
-        candidate=other_days.reflectance,
-        covered=covered,
-        limits=limits,
-        origin=origin,
-    )
-    return done, covered & masks.made
+    estimate = replace(other_days, known=other_days.known & near)
+    done = fit_estimate(reflectance, masks, estimate, origin)
+    return done, estimate.known & masks.made
 
 
 def _stack(looks: list[Look], days: Int64Array, *, bands: int, where: BoolArray) -> References:

@@ -183,10 +183,10 @@ def check_place(facts: RunFacts, model: Model, place: Place, fetcher: Fetcher) -
     if model.contract.wants_other_days:
         told = replace(clouded, other_days=others.estimate)
         candidate = _make_candidate(facts, model, place.step, chunk, told, wanted)
-    of_others = {
-        name: _compose(facts, place.step, chunk, clouded, one, candidate)
-        for name, one in {OTHER_DAYS: others, **_apart(others)}.items()
-    }
+    of_others = {OTHER_DAYS: _compose(facts, place.step, chunk, clouded, others, candidate)}
+    alone = replace(candidate, makes_other_days=False)  # an expert's own answer, not corrected
+    for name, one in _apart(others).items():
+        of_others[name] = _compose(facts, place.step, chunk, clouded, one, alone)
     known = others.estimate.known[core]
     of_day = _judge(
         facts, place, of_others | pictures, truth, core, wanted & known,

@@ -95,11 +95,12 @@ def describe_fit(name: str, content: bytes, fits: Fits, index: int) -> dict[str,
 def read_fit(plan: Plan, storage: Storage, known: dict[str, Any]) -> FittedReferences:
     """Return the fit of a scene as it was written; OutputError where it is damaged."""
     content = storage.read(known["file"]) or b""
+    name, cure = storage.join(known["file"]), "Use --overwrite to start anew"
     if hashlib.sha256(content).hexdigest() != known["sha256"]:
-        raise OutputError(
-            f"{storage.join(known['file'])} is not what the run began with. Use --overwrite to "
-            "start anew"
-        )
+        raise OutputError(f"{name} is not what the run began with. {cure}")
     references = {tuple(s.id for s in one.scenes): one for one in plan.references[known["scene"]]}
     used = tuple(references[tuple(ids)] for ids in known["references"])
-    return FittedReferences.from_bytes(used, content)
+    try:
+        return FittedReferences.from_bytes(used, content)
+    except ValueError:
+        raise OutputError(f"{name} is of an earlier cloudfree. {cure}") from None

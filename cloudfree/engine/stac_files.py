@@ -23,13 +23,6 @@ from cloudfree.walk.run_facts import RunFacts
 PREVIEW, REPORT = "preview.png", "report.html"
 _FORMER_ITEM = "item.json"
 """Of the whole run, by a cloudfree that had no Item a step; the files that it names are gone."""
-_COUNTED = {
-    "seen": source.SEEN,
-    "reconstructed": source.RECONSTRUCTED,
-    "other_days": source.OTHER_DAYS,
-    "not_restored": source.NOT_RESTORED,
-}
-"""What an Item says of its pixels, and their code."""
 
 
 def write_stac(
@@ -136,7 +129,7 @@ def _write_step(
         step=step,
         name=name,
         references=tuple(one for one in shares if one.share),
-        pixels={word: int(pictures.counts.pixels[code]) for word, code in _COUNTED.items()},
+        pixels={word: int(pictures.counts.pixels[code]) for word, code in source.COUNTED.items()},
         cogs=tuple(assets),
         views=views,
         others=(preview, *others),

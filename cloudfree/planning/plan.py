@@ -5,20 +5,13 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 import shapely
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from cloudfree.core.config import (
-    CHECK_PX,
-    LEARN_A_SIDE,
-    LEARN_PX,
-    REFERENCE_BLOCK_PX,
-    RunSettings,
-)
+from cloudfree.core.config import CHECK_PX, RunSettings
 from cloudfree.core.contract import Channels
 from cloudfree.core.errors import BundleError, MaskError, NoSceneError
 from cloudfree.core.types import Signer
@@ -30,6 +23,7 @@ from cloudfree.geometry.windows import Lattice
 from cloudfree.pixels.detectors import choose_detector, describe_mask, needs_detector
 from cloudfree.pixels.mask_file import check_mask
 from cloudfree.pixels.masks import EMPTY_REACH_PX, reach_px
+from cloudfree.planning import projection
 from cloudfree.planning.scale import to_equal_area, warn_of_scale
 from cloudfree.product.layers import Layer, choose_layers
 from cloudfree.product.printout import plan_text
@@ -43,16 +37,6 @@ from cloudfree.scenes.scene import Reference, Scene, Step, parse_period
 from cloudfree.scenes.signing import find_signer
 
 logger = logging.getLogger(__name__)
-
-_WORKING_BYTES_PER_PIXEL = 44
-_WORKING_BYTES_PER_BAND = 44
-_WORKING_BYTES_PER_RADAR = 16
-"""Arrays alive at the peak of one chunk, a haloed pixel: measured with one channel of radar
-(tests/bench); the share of a channel is counted: as read, as chosen, and on the way to decibel."""
-_BYTES_PER_OTHER_DAYS = 14
-_BYTES_PER_OTHER_DAYS_BAND = 4
-"""What other days make of a haloed pixel: a number a band, and what it was made of."""
-_PROCESS_BYTES = 450 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +131,8 @@ class Plan:
         pixels = len(self.steps) * sum(chunk.pixels for chunk in self.grid.chunks())
         places = self.settings.selfcheck.places_of(pixels)
         side = GeoBox((CHECK_PX, CHECK_PX), self.grid.geobox.affine, self.grid.geobox.crs)
-        return {"places": places, "windows": places * _windows(lattice, side, reach_px=0)}
+        windows = places * projection.count_windows(lattice, side, reach_px=0)
+        return {"places": places, "windows": windows}
 
     def masks(self) -> dict[str, str]:
         """Return what says which pixels of each optical scene are hidden, by scene id."""
@@ -197,34 +182,12 @@ class Plan:
     @property
     def job_bytes(self) -> int:
         """The projected memory of one chunk in work, the largest there is."""
-        grid, bands = self.grid, len(self.settings.grid.bands)
-        height, width = (min(side, grid.chunk_px) for side in grid.geobox.shape)
-        pixels = _haloed_pixels(height, width, grid.halo_px)
-        whole = chunk_memory_bytes(pixels, bands, len(self.steps[0].polarizations))
-        most = max((len(found) for found in self.references.values()), default=0)
-        if not most:
-            return whole
-        made = pixels * (_BYTES_PER_OTHER_DAYS + _BYTES_PER_OTHER_DAYS_BAND * bands)
-        margin = reach_px(self.settings.reference_masks, grid.resolution_m)
-        height, width = min(height, REFERENCE_BLOCK_PX), min(width, REFERENCE_BLOCK_PX)
-        block = _haloed_pixels(height, width, margin)
-        return whole + made + chunk_memory_bytes(block, bands, 0) + block * _observed(bands) * most
-
-    def _other_days_bytes(self) -> tuple[int, int]:
-        """Return how many bytes of other days a run reads at most: for pixels, and to learn."""
-        pixels = sum(
-            _haloed_pixels(*chunk.geobox.shape.yx, REACH_PX) for chunk in self.grid.chunks()
+        return projection.job_bytes(
+            self.grid,
+            self.settings,
+            n_radar=len(self.steps[0].polarizations),
+            n_references=max(map(len, self.references.values()), default=0),
         )
-        observed = _observed(len(self.settings.grid.bands))
-        lists = [[len(found) for found in step.references] for step in self.steps]
-        read = sum(pixels * observed * max(counts, default=0) for counts in lists)
-        learn = sum(
-            (LEARN_PX * LEARN_A_SIDE) ** 2 * observed * (1 + n)
-            for counts in lists
-            for n in counts
-            if n
-        )
-        return read, learn
 
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain values: what ``cloudfree plan --json`` prints."""
@@ -235,8 +198,8 @@ class Plan:
         chunks = haloed = windows = 0
         for chunk in grid.chunks():
             chunks += 1
-            haloed += _haloed_pixels(*chunk.geobox.shape.yx, grid.halo_px)
-            windows += _windows(lattice, chunk.geobox)
+            haloed += projection.haloed_pixels(*chunk.geobox.shape.yx, grid.halo_px)
+            windows += projection.count_windows(lattice, chunk.geobox)
         read = sum(
             haloed * (2 * (bands + self._mask_bands(step)) + 1 + 4 * n_radar * bool(step.radar))
             for step in self.steps
@@ -257,36 +220,13 @@ class Plan:
             "windows_at_most": len(self.steps) * windows,
             "check_at_most": self._check_at_most(lattice),
             "read_bytes": read,
-            "other_days_bytes": sum(self._other_days_bytes()),
+            "other_days_bytes": projection.other_days_bytes(
+                grid, bands, [[len(found) for found in step.references] for step in self.steps]
+            ),
             "stored_bytes": self.stored_bytes,
             "warnings": self.warnings(),
-            "memory_bytes": 2 * self.job_bytes + _PROCESS_BYTES,
+            "memory_bytes": 2 * self.job_bytes + projection.PROCESS_BYTES,
         }
-
-
-def _observed(bands: int) -> int:
-    """Return the bytes of a pixel as an optical scene shows it: numbers and a class."""
-    return 2 * bands + 1
-
-
-def chunk_memory_bytes(haloed_pixels: int, n_bands: int, n_radar: int) -> int:
-    """Return the projected memory of a chunk in work."""
-    per_pixel = (
-        _WORKING_BYTES_PER_PIXEL
-        + _WORKING_BYTES_PER_BAND * n_bands
-        + _WORKING_BYTES_PER_RADAR * n_radar
-    )
-    return haloed_pixels * per_pixel
-
-
-def _haloed_pixels(height: int, width: int, halo_px: int) -> int:
-    return (height + 2 * halo_px) * (width + 2 * halo_px)
-
-
-def _windows(lattice: Lattice, geobox: GeoBox, reach_px: int = REACH_PX) -> int:
-    """Return how many windows a core can need, wherever it lies on the lattice."""
-    grown = [side + 2 * reach_px + lattice.window_px for side in geobox.shape]
-    return ceil(grown[0] / lattice.stride_px) * ceil(grown[1] / lattice.stride_px)
 
 
 def _with_references(

@@ -10,7 +10,6 @@ import threading
 from dataclasses import asdict, replace
 
 import numpy as np
-from scipy.ndimage import maximum_filter
 
 from cloudfree.core.contract import Contract
 from cloudfree.core.timing import Stopwatch, peak_memory_bytes
@@ -26,7 +25,7 @@ from cloudfree.restoration.rims import REACH_PX
 from cloudfree.scenes.scene import Step
 from cloudfree.storage.ledger import Ledger
 from cloudfree.walk.chunk_pixels import make_pixels
-from cloudfree.walk.other_days import Archive, MadeOfOtherDays
+from cloudfree.walk.other_days import Archive, MadeOfOtherDays, within_reach
 from cloudfree.walk.run_facts import Candidate, ChunkRecord, Reading, RunFacts, core_of, job_name
 
 logger = logging.getLogger(__name__)
@@ -77,17 +76,16 @@ def ask_other_days(
     """
     if not facts.fitted or not wanted.any():
         return None
-    near = np.zeros(observation.masks.made.shape, np.uint8)
-    near[core_of(facts, chunk)] = wanted
-    # a square, as far as the kernels of the fit reach
-    near = maximum_filter(near, 2 * REACH_PX + 1, mode="constant")
+    whole = np.zeros(observation.masks.made.shape, bool)
+    whole[core_of(facts, chunk)] = wanted
+    near = within_reach(whole)
     if contract.wants_other_days:
         choice, size = (
             choose(facts, contract, chunk, observation.masks.made, wanted),
             contract.window_px,
         )
         for row, col in zip(choice.rows, choice.cols, strict=True):
-            near[row : row + size, col : col + size] = 1
+            near[row : row + size, col : col + size] = True
     archive = Archive(
         fitted=facts.fitted,
         table=facts.reference_table,
@@ -101,7 +99,7 @@ def ask_other_days(
         facts.steps[step_index],
         facts.plan.haloed(chunk),
         observation,
-        (near > 0) & (masks.made | masks.seen),
+        near & (masks.made | masks.seen),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 
 from cloudfree.core.bands import REFLECTANCE_SCALE
-from cloudfree.core.source import NOT_RESTORED, OTHER_DAYS, RECONSTRUCTED, SEEN, is_made
+from cloudfree.core.source import COUNTED, NOT_RESTORED, OTHER_DAYS, RECONSTRUCTED, SEEN, is_made
 from cloudfree.core.types import (
     BoolArray,
     Float32Array,
@@ -24,11 +24,13 @@ from cloudfree.product.store import ChunkPixels
 from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
 from cloudfree.restoration.uncertainty import AS_EXPECTED, distance_to_seen
 from cloudfree.scenes.scene import Step
-from cloudfree.walk.other_days import MadeOfOtherDays, crop_estimate
+from cloudfree.walk.other_days import (
+    BRIGHTEST_DN,
+    MadeOfOtherDays,
+    crop_estimate,
+    fit_estimate,
+)
 from cloudfree.walk.run_facts import Candidate, Reading, RunFacts, core_of
-
-_BRIGHTEST_DN = 20_000
-"""What is made of other days reflects at most twice the light."""
 
 
 def make_pixels(
@@ -42,14 +44,8 @@ def make_pixels(
         uncertainty = np.clip(np.rint(expected), 1, np.iinfo(np.uint16).max).astype(np.uint16)
         done = _without_doubtful(facts, done, uncertainty)
     pixels = _clip_to_area(facts, step_index, core_of(facts, chunk), reading, done, uncertainty)
-    counted = {
-        "seen": SEEN,
-        "reconstructed": RECONSTRUCTED,
-        "not_restored": NOT_RESTORED,
-        "other_days": OTHER_DAYS,
-    }
     return pixels, {
-        **{name: int(np.count_nonzero(pixels.source == code)) for name, code in counted.items()},
+        **{name: int(np.count_nonzero(pixels.source == code)) for name, code in COUNTED.items()},
         "limited": int(np.count_nonzero(done.limited & is_made(pixels.source))),
         "windows": len(reading.choice),
         "windows_skipped": reading.choice.skipped,
@@ -191,7 +187,7 @@ def compose(
         )
         estimate = replace(estimate, reflectance=corrected)
     if estimate is not None:
-        given = np.rint(np.clip(estimate.reflectance, 1, _BRIGHTEST_DN)).astype(np.uint16)
+        given = np.rint(np.clip(estimate.reflectance, 1, BRIGHTEST_DN)).astype(np.uint16)
         there = masks.made & estimate.known
         reflectance = np.where(there, given, reflectance)
         masks = Masks(seen=masks.seen | there, made=masks.made & ~there)
@@ -222,15 +218,7 @@ def _put_other_days(
 ) -> FittedPixels:
     """Return what is done with the pixels of other days, fitted to what was seen, put into it."""
     masks = Masks(seen=observation.masks.seen[near], made=observation.masks.made[near])
-    limits = np.array([1, _BRIGHTEST_DN], np.float32).reshape(2, 1, 1, 1)
-    fitted = fit_rims(
-        observation.reflectance[:, *near],
-        masks,
-        candidate=estimate.reflectance,
-        covered=estimate.known,
-        limits=(limits[0], limits[1]),
-        origin=origin,
-    )
+    fitted = fit_estimate(observation.reflectance[:, *near], masks, estimate, origin)
     there = masks.made & estimate.known
     return FittedPixels(
         reflectance=np.where(there, fitted.reflectance, done.reflectance),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from odc.geo.geobox import GeoBox
+from scipy.ndimage import maximum_filter
 
 from cloudfree.core.config import REFERENCE_BLOCK_PX, RunSettings
 from cloudfree.core.types import (
@@ -20,17 +21,22 @@ from cloudfree.core.types import (
     Float32Array,
     Int16Array,
     Int64Array,
+    Masks,
     UInt8Array,
     UInt16Array,
 )
 from cloudfree.pixels.observation import Observation, OtherDays
 from cloudfree.pixels.observe import Clock
 from cloudfree.pixels.remote import Fetcher
+from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
 from cloudfree.scenes.scene import Reference, Step
 from cloudfree.walk.references import FittedReferences, days_of, look_at_reference
 
 if TYPE_CHECKING:  # what knows no other days does not wait for torch
     from cloudfree.restoration.other_days import MadePixels, References
+
+BRIGHTEST_DN = 20_000
+"""What is made of other days reflects at most twice the light."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +172,32 @@ class Archive:
     def _numbers(self, reference: Reference) -> UInt16Array:
         """Return what 0, 1, 2, … of a reference's ``optical_scene`` are in the table."""
         return np.array([0, *(self.table[scene.id] for scene in reference.scenes)], np.uint16)
+
+
+def within_reach(where: BoolArray) -> BoolArray:
+    """Return (y, x): the pixels that the fit at the rims of some reaches: a square around each."""
+    reached: BoolArray = maximum_filter(
+        where.astype(np.uint8), 2 * REACH_PX + 1, mode="constant"
+    ).astype(bool)
+    return reached
+
+
+def fit_estimate(
+    reflectance: UInt16Array, masks: Masks, estimate: OtherDays, origin: tuple[int, int]
+) -> FittedPixels:
+    """Return hidden pixels made of an estimate, fitted to the seen ones at the rims (row 12).
+
+    Arrays are those of one part, whose first pixel has the absolute row and column ``origin``.
+    """
+    low, high = np.array([1, BRIGHTEST_DN], np.float32).reshape(2, 1, 1, 1)
+    return fit_rims(
+        reflectance,
+        masks,
+        candidate=estimate.reflectance,
+        covered=estimate.known,
+        limits=(low, high),
+        origin=origin,
+    )
 
 
 def crop_estimate(estimate: OtherDays, part: tuple[slice, slice]) -> OtherDays:
