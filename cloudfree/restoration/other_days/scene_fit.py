@@ -208,14 +208,17 @@ def _practise(
 ) -> tuple[Int64Array, BoolArray]:
     """Return a seen pixel (n,) for each one asked, to be made, and (ref, n) what serves of it then.
 
-    It is the one whose line in time is nearest; it practises to have no more than the one asked.
+    It practises to have no more than the one asked. Every second is the one whose line in time is
+    nearest, so that what is made counts; the others are any, so that none lacks an observation on
+    one kind of ground alone.
     """
     theirs = fit.harmonisation.apply(asked.reflectance)
     used = _admit(fit, asked, theirs)
     lines = gather(numbers, own, fit.days).line
     scale = np.maximum(lines.std(axis=1, dtype=np.float64), 1)
-    wanted = gather(theirs, used, fit.days).line
-    _, alike = cKDTree(lines.T / scale).query(wanted.T / scale)
+    wanted = gather(theirs, used, fit.days).line[:, ::2]
+    alike = np.arange(lines.shape[1])
+    _, alike[::2] = cKDTree(lines.T / scale).query(wanted.T / scale)
     like = seen.take_pixels(alike)
     shared = _admit(fit, replace(like, clear=like.clear & used), numbers[:, :, alike])
     return alike, np.where(shared.any(axis=0), shared, own[:, alike])
@@ -250,9 +253,9 @@ def _learn(
 ) -> SceneFit:
     """Return the fit with experts and their weights.
 
-    Seen pixels teach twice: each with all observations that it has, and those that are like made
-    ones (``alike``) with what these have too (``practised``). Both count for the referee; what is
-    stated of errors is of the second.
+    Seen pixels teach twice: each with all observations that it has, and some (``alike``) with what
+    made ones have too (``practised``). Both count for the referee; what is stated of errors is of
+    the second.
     """
     both = np.concatenate([np.arange(len(cells)), alike])
     used = np.concatenate([own, practised], axis=1)
