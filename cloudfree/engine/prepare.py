@@ -8,13 +8,15 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from distributed import Client, Future
 
 from cloudfree.check.figures import Check
 from cloudfree.cluster import Workers, read_shared, run_all
+from cloudfree.core.bands import REFLECTANCE_SCALE
 from cloudfree.core.config import RunSettings
 from cloudfree.core.errors import OutputError
 from cloudfree.core.keys import product_key
@@ -37,6 +39,7 @@ from cloudfree.storage import ledger
 from cloudfree.storage.ledger import Ledger
 from cloudfree.storage.outputs import Storage
 from cloudfree.walk.measure import (
+    NO_RADAR,
     PairStatistics,
     before_the_start,
     map_optical,
@@ -82,6 +85,9 @@ def _describe_model(name: str) -> dict[str, Any]:
     facts = _plain(asdict(open_bundle(name).contract))
     assert isinstance(facts, dict)
     facts["reference"] = facts.pop("bars")
+    candidates = facts.pop("candidates")
+    if candidates:
+        facts["candidates"] = [_describe_model(one) for one in candidates]
     return facts
 
 
@@ -125,15 +131,24 @@ def measure_pairs(
 ) -> tuple[dict[PairKey, PairStatistics], Counter[str]]:
     """Measure every pair of an optical and a radar scene that meet; one Dask job a pair.
 
+    Where the model can do without radar, an optical scene that meets none is measured alone.
     ``model`` is the name under which workers share it. Also returns how often servers were asked
     again.
     """
-    pairs = {
+    pairs: dict[PairKey, tuple[Scene, Scene | None, tuple[str, ...]]] = {
         (optical.id, radar.id): (optical, radar, step.polarizations)
         for step in plan.steps
         for optical, radar in itertools.product(step.optical, step.radar)
         if optical.footprint.buffer(_FOOTPRINT_SLACK_DEG).intersects(radar.footprint)
     }
+    if not plan.bundle.contract.needs_radar:
+        paired = {name for name, _ in pairs}
+        pairs |= {
+            (scene.id, NO_RADAR): (scene, None, step.polarizations)
+            for step in plan.steps
+            for scene in step.optical
+            if scene.id not in paired
+        }
     measured: dict[PairKey, PairStatistics] = {}
     retries: Counter[str] = Counter()
 
@@ -158,6 +173,27 @@ class Fits:
     """By optical scene."""
     unusable: dict[str, list[Unusable]]
     """Optical scene -> its other days that could not be used."""
+    worse: dict[str, str] = field(default_factory=dict)
+    """Optical scene -> why its other days are not used although they were fitted."""
+
+    def judge(self, statistics: dict[PairKey, PairStatistics]) -> Fits:
+        """Return the fits that are not worse than what else was measured to make a scene's pixels.
+
+        Both are errors of hidden seen pixels; only ``auto`` measures the second.
+        """
+        worse = {}
+        for (name, _), one in sorted(statistics.items()):
+            if name not in self.fitted or one.choice is None:
+                continue
+            fused = float(np.sqrt(np.mean(self.fitted[name].fit.judged[-1] ** 2)))
+            if fused > one.choice.smallest_rmse:  # False where either was not measured
+                worse[name] = (
+                    f"other days are wrong by {fused * REFLECTANCE_SCALE:.4f} on seen pixels of "
+                    f"{name}, {one.choice.maker} by "
+                    f"{one.choice.smallest_rmse * REFLECTANCE_SCALE:.4f}: they are not used there"
+                )
+        kept = {name: one for name, one in self.fitted.items() if name not in worse}
+        return replace(self, fitted=kept, worse=worse)
 
 
 def fit_other_days(plan: Plan, client: Client, progress: Progress) -> tuple[Fits, Counter[str]]:
@@ -201,7 +237,7 @@ def _measure_one(
     settings: RunSettings,
     signer: Signer,
     optical: Scene,
-    radar: Scene,
+    radar: Scene | None,
     polarizations: tuple[str, ...],
     model: str,
 ) -> tuple[PairStatistics, dict[str, int]]:
@@ -282,6 +318,7 @@ def begin(
             }
         ),
         "fits": described,
+        "worse": fits.worse,
         "left_out": left_out,
         "chunk_px": plan.grid.chunk_px,
         **describe_grid(plan),
@@ -289,6 +326,11 @@ def begin(
         "chunks": len(chunk_pixels) * len(plan.steps),
         "pixels": sum(chunk_pixels) * len(plan.steps),
         "statistics": measured,
+        "choices": [
+            {"optical": optical, "radar": radar, **one.choice.describe()}
+            for (optical, radar), one in statistics.items()
+            if one.choice is not None
+        ],
         "check": None if check is None else check.figures,
         "calibrations": _plain(calibrations),
         "retries": dict(sorted(retries.items())),

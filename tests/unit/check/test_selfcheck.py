@@ -8,7 +8,6 @@ import pytest
 
 from cloudfree.check.figures import PlaceCheck, score, summarise, warn
 from cloudfree.check.places import Blocks, choose_places, count_blocks
-from cloudfree.check.selfcheck import move_cloud
 
 RGB = ("B04", "B03", "B02")
 
