@@ -9,8 +9,10 @@ import numpy as np
 from cloudfree.core.types import BoolArray, Float32Array, Masks
 from cloudfree.pixels.observation import Observation
 from cloudfree.restoration.inpainting import spread_seen
+from cloudfree.restoration.smoothing import gaussian
 from cloudfree.synthetic.clouds import CLEAR_THICKNESS, draw_cloud
 
+_SMOOTH_PX = 4.0
 _DRAWN_COVER = 0.4
 """Share under cloud where none of the scene's own can be taken."""
 
@@ -47,8 +49,14 @@ def move_cloud(
 
     ``ground`` is what the cloud lies over in ``clouded``, about. Where that is brightened, the
     cloud's share of the light is taken for as large as in ``clouds.clip_cloud``, and the rest shows
-    the other ground; where it is darkened, the other ground is by as much.
+    the other ground; where it is darkened, the other ground is by as much. What differs little from
+    ``ground`` is smoothed, since most of its detail is the ground's: else a model that looks
+    through thin cloud would be shown two grounds.
     """
+    differs = clouded - ground
+    smooth = gaussian(differs, _SMOOTH_PX)
+    certain = np.clip(np.abs(differs.mean(axis=0)) / CLEAR_THICKNESS, 0, 1)
+    clouded = ground + smooth + certain * (differs - smooth)
     thickness = (clouded - ground).mean(axis=0)
     ground_share = 1 - np.clip(thickness / (2 * CLEAR_THICKNESS), 0, 1)
     lit = clouded + ground_share * (other_ground - ground)

@@ -27,8 +27,8 @@ _MOST_WINDOWS = 12
 """Of the sample, evenly spread over those that show enough."""
 _SEEN_SHARE = 0.1
 """A window that shows less says little."""
-_CLOUDY = (0.05, 0.8)
-"""Hidden share of a window that clouds are taken from."""
+_CLOUDY = (0.05, 0.95)
+"""Hidden share of a window that clouds are taken from; the more, the oftener it is taken."""
 _MIRRORS = ((-1,), (-2,), (-2, -1))
 """Axes along which they are mirrored."""
 _MARGIN_SHARE = 1 / 8
@@ -168,11 +168,8 @@ def _hide(sample: list[Observation], window_px: int) -> list[_Hidden]:
         for one, radar in zip(there, known, strict=True)
     ]
     shown = [index for index, where in enumerate(usable) if where.mean() >= _SEEN_SHARE]
-    donors = [
-        index
-        for index, one in enumerate(there)
-        if _CLOUDY[0] <= one.masks.made.mean() <= _CLOUDY[1]
-    ]
+    cloudy = np.array([one.masks.made.mean() for one in there])
+    cloudy[(cloudy < _CLOUDY[0]) | (cloudy > _CLOUDY[1])] = 0
     spread = np.linspace(0, len(shown) - 1, min(_MOST_WINDOWS, len(shown))).astype(int)
     middle = np.zeros(whole, bool)
     margin = int(window_px * _MARGIN_SHARE)
@@ -180,9 +177,10 @@ def _hide(sample: list[Observation], window_px: int) -> list[_Hidden]:
     windows = []
     for index in (shown[i] for i in spread):
         rng = np.random.default_rng([_SEED, index])
-        mine = [donor for donor in donors if donor != index]
-        if mine:
-            other, axes = there[int(rng.choice(mine))], _MIRRORS[int(rng.integers(len(_MIRRORS)))]
+        weight = np.where(np.arange(len(there)) == index, 0, cloudy)
+        if weight.any():
+            other = there[int(rng.choice(len(there), p=weight / weight.sum()))]
+            axes = _MIRRORS[int(rng.integers(len(_MIRRORS)))]
             hidden, clouded = borrow_cloud(there[index], other, axes, (0, 0))
         else:
             hidden, clouded = draw_over(there[index], int(rng.integers(2**31)))
