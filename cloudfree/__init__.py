@@ -1,4 +1,4 @@
-"""cloudfree: clouds removed from Sentinel-2 with the help of Sentinel-1, over wide areas.
+"""cloudfree: clouds removed from Sentinel-2, with other days and Sentinel-1, over wide areas.
 
 >>> import cloudfree
 >>> cloudfree.load_model("baseline").contract.name

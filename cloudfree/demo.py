@@ -13,14 +13,20 @@ from cloudfree.core.bands import WHITE
 from cloudfree.core.config import RunSettings
 from cloudfree.core.errors import OutputError
 from cloudfree.core.progress import Progress
-from cloudfree.core.source import RECONSTRUCTED, SEEN
+from cloudfree.core.source import SEEN, is_made
 from cloudfree.core.types import Float64Array
 from cloudfree.engine.pipeline import Outcome, run
 from cloudfree.geometry.sampling import locate, take_nearest
 from cloudfree.planning.plan import Request
 from cloudfree.scenes.harmonisation import SINCE_0400_DN
 from cloudfree.storage.outputs import open_storage
-from cloudfree.synthetic.scenes import BANDS, SyntheticScenes, write_scenes
+from cloudfree.synthetic.scenes import BANDS, Pass, SyntheticScenes, write_scenes
+
+PASSES = tuple(
+    Pass(days=days, cloud_share=share)
+    for days, share in ((-25, 0.15), (-15, 0.4), (-5, 0.3), (5, 0.35), (10, 0.25), (20, 0.15))
+)
+"""Other days on which the demo's place is seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +38,7 @@ class Demo:
     scenes: SyntheticScenes
     """Its input."""
     psnr_db: float
-    """PSNR of reconstructed pixels against the hidden ground; the peak is 0.3558."""
+    """PSNR of made pixels against the hidden ground; the peak is 0.3558."""
     mean_colour_psnr_db: float
     """The same for each band's mean colour of the seen pixels."""
 
@@ -43,7 +49,7 @@ def run_demo(
     """Write synthetic scenes to ``folder/scenes``, run on them into ``folder/product``, score."""
     if folder.exists() and any(folder.iterdir()) and not (folder / "scenes").is_dir():
         raise OutputError(f"{folder} holds other files; give another folder")
-    scenes = write_scenes(folder / "scenes", seed=seed)
+    scenes = write_scenes(folder / "scenes", seed=seed, passes=PASSES)
     request = Request(aoi=scenes.aoi, date=scenes.date, stac=str(scenes.items), settings=settings)
     outcome = run(request, open_storage(folder / "product"), overwrite=True, progress=progress)
     psnr, mean_colour = _score(folder / "product", scenes, settings.grid.bands)
@@ -63,7 +69,7 @@ def _score(product: Path, scenes: SyntheticScenes, bands: tuple[str, ...]) -> tu
         hidden = file.read(numbers)
     stored = np.stack([take_nearest(band, positions, (0, 0), 0) for band in hidden])
     truth = np.maximum(stored.astype(np.float64) + SINCE_0400_DN, 1)
-    where = source == RECONSTRUCTED
+    where = is_made(source)
     mean = np.array([band[source == SEEN].mean() for band in made])
     return (
         _psnr(made[:, where] - truth[:, where]),

@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 from scipy.ndimage import distance_transform_edt
 
 from cloudfree.core.bands import choose_shown
-from cloudfree.core.source import NODATA, NOT_RESTORED, RECONSTRUCTED, SEEN
+from cloudfree.core.source import NODATA, NOT_RESTORED, OTHER_DAYS, RECONSTRUCTED, SEEN, is_made
 from cloudfree.core.types import AnyArray, Float32Array
 
 SEEN_COLOUR, MADE_COLOUR, TRUTH_COLOUR = "#c9a227", "#2678b2", "#55585c"
@@ -28,6 +28,7 @@ _SOURCES = {
     SEEN: ("seen", "#d8d5c8"),
     RECONSTRUCTED: ("reconstructed", MADE_COLOUR),
     NOT_RESTORED: ("not restored", "#cd3e30"),
+    OTHER_DAYS: ("of other days", "#f0c428"),
 }
 _BAR = np.timedelta64(8, "D")
 _NOTHING = 0.957
@@ -110,6 +111,18 @@ def draw_source(axes: Axes, source: xr.DataArray) -> None:
     axes.legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, **_LEGEND)
 
 
+def draw_reference_days(axes: Axes, days: xr.DataArray) -> None:
+    """Draw how far the nearest other day lies that a pixel was made of, with a bar of colours.
+
+    ``days`` (y, x) as in the cube: negative before, NaN where no other day served.
+    """
+    shown = days.transpose("y", "x").to_numpy()
+    most = max(float(np.nanmax(np.abs(shown))), 1.0) if np.isfinite(shown).any() else 1.0
+    colours = plt.get_cmap("PuOr").with_extremes(bad="#141414")
+    image = _show(axes, shown, "days to the nearest other day", cmap=colours, vmin=-most, vmax=most)
+    axes.figure.colorbar(image, ax=axes, shrink=0.8, label="before | after")
+
+
 def draw_pictures(
     pictures: Mapping[str, xr.DataArray], columns: int = 5, white: float | None = None
 ) -> Figure:
@@ -147,7 +160,7 @@ def draw_series(
     axes.plot(time, values, color=MADE_COLOUR, linewidth=1.2, alpha=0.6)
     axes.plot(time[known], values[known], "o", color=SEEN_COLOUR, label="seen", markersize=6)
     axes.plot(time[~known], values[~known], "o", markerfacecolor="white", markersize=6,
-              markeredgecolor=MADE_COLOUR, label="reconstructed")  # fmt: skip
+              markeredgecolor=MADE_COLOUR, label="made")  # fmt: skip
 
 
 def draw_area_course(
@@ -162,7 +175,7 @@ def draw_area_course(
     share = (source == SEEN).sum(("y", "x")) / area.sum(("y", "x"))
     lines = {
         "seen pixels only": (index.where(source == SEEN), SEEN_COLOUR, "o:"),
-        "seen and reconstructed": (index.where(area), MADE_COLOUR, "o-"),
+        "seen and made": (index.where(area), MADE_COLOUR, "o-"),
     }
     figure, (top, below) = new_figure(2, 1, figsize=(10, 4.6), sharex=True, height_ratios=(4, 1))
     if truth is not None:
@@ -186,7 +199,8 @@ def draw_errors(
 
     Depth is the distance to the nearest seen pixel. One time: (band, y, x) and (y, x).
     """
-    error = abs(restored - truth).mean("band").where(source == RECONSTRUCTED)
+    made = source.copy(data=is_made(source.to_numpy()))
+    error = abs(restored - truth).mean("band").where(made)
     shown = error.transpose("y", "x").to_numpy()
     figure, (left, right) = new_figure(1, 2, figsize=(11, 4), width_ratios=(1.15, 1))
     limit = float(np.nanpercentile(shown, 98))

@@ -40,7 +40,8 @@ from cloudfree.restoration.restore import restore_alone
 from cloudfree.walk.chunk import ask_other_days, choose, restore
 from cloudfree.walk.chunk_pixels import compose, core_signs, doubt_of, find_colours
 from cloudfree.walk.hiding import borrow_cloud, draw_over
-from cloudfree.walk.other_days import MadeOfOtherDays, taught
+from cloudfree.walk.other_days import MadeOfOtherDays
+from cloudfree.walk.references import taught
 from cloudfree.walk.run_facts import Candidate, RunFacts, core_of
 
 logger = logging.getLogger(__name__)

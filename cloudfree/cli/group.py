@@ -32,7 +32,7 @@ cloudfree COMMAND --help has more, with examples.
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line on stderr; no progress.")
 @click.pass_context
 def main(context: click.Context, quiet: bool, verbose: int, log_json: bool) -> None:
-    """Remove clouds from Sentinel-2 scenes with the help of Sentinel-1 radar.
+    """Remove clouds from Sentinel-2 scenes with the help of other days and radar.
 
     Progress and log go to stderr, results to stdout. The options below stand before the command.
     """

@@ -28,13 +28,13 @@ from cloudfree.core.errors import CloudfreeError, OutputError, SettingsError, St
 from cloudfree.core.progress import Progress, Silent
 from cloudfree.core.timing import Stopwatch
 from cloudfree.engine.finish import finish
+from cloudfree.engine.fits import fit_other_days
 from cloudfree.engine.jobs import ChunkJob, Submit
 from cloudfree.engine.prepare import (
     begin,
     check_room,
     describe_grid,
     describe_request,
-    fit_other_days,
     make_facts,
     measure_pairs,
     read_items,

@@ -6,10 +6,9 @@ Long for one module because it is one picture. Inside, a place is a complex numb
 column + 1j * row, in pixels.
 """
 
-import copy
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +52,10 @@ LOOK = np.array(
     dtype=np.float32,
 )
 """What each surface looks like in mid-June."""
+_CHANGED = np.arange(len(LOOK))
+"""What a field looks like that is mown, ploughed, sown or ripe while its like are not."""
+_CHANGED[_MEADOW:_BROADLEAF] = (_MOWN, _MEADOW, _MAIZE, _BARLEY, _SOIL, _BARLEY, _SOIL, _MAIZE)
+_HAZE = np.array((1.0, 0.7, 0.5, 0.2), dtype=np.float32)[:, None, None]
 _CROP_SHARES = (0.22, 0.12, 0.08, 0.25, 0.09, 0.05, 0.16, 0.03)  # from meadow to bare soil
 
 
@@ -67,7 +70,7 @@ class Landscape:
     classes: Array
     """(y / 2, x / 2) Sentinel-2 scene classification at 20 m."""
     power: Array
-    """(2, y, x) gamma0 of VV and VH as linear power, with speckle."""
+    """(2, y, x) gamma0 of VV and VH as linear power, with speckle; (0, y, x) of a day without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,13 @@ class Day:
     """Of the picture."""
     front: float = 0.0
     """How far its bank of clouds has moved on, in widths of the picture."""
+    changed: float = 0.0
+    """Share of the parcels whose crop looks otherwise than by ``look``. A larger share holds those
+    of a smaller one; negative shares are of other parcels."""
+    haze: float = 0.0
+    """Reflectance in blue that the air adds; less in the other bands."""
+    radar: bool = True
+    """Whether a radar passed over too."""
 
 
 def paint_landscape(
@@ -93,13 +103,15 @@ def paint_days(rng: np.random.Generator, shape: Shape, days: Iterable[Day]) -> I
     """Yield one place on several days: the same parcels, other colours, speckle and clouds."""
     canvas = _Canvas(rng=rng, shape=shape)
     surface, parcel, slope = _paint_ground(canvas)
-    parcels_chance, weather = copy.deepcopy(rng), None
+    texture = _draw_texture(canvas)
     for day in days:
-        painter = replace(canvas, rng=copy.deepcopy(parcels_chance))
-        clear = _render_colour(painter, day.look[surface], surface, parcel, slope)
-        weather = weather or painter
-        power = _render_backscatter(weather, day.look, surface, parcel, slope)
-        alpha, brightness, shade = _draw_clouds(weather, day.cloud_share, day.front)
+        shown = np.where(_is_changed(parcel, day.changed), _CHANGED[surface], surface)
+        clear = _render_colour(texture, day.look[shown], surface, parcel, slope)
+        clear += day.haze * _HAZE
+        power = np.empty((0, *shape), dtype=np.float32)
+        if day.radar:
+            power = _render_backscatter(canvas, day.look, shown, parcel, slope)
+        alpha, brightness, shade = _draw_clouds(canvas, day.cloud_share, day.front)
         yield Landscape(
             clear=clear,
             cloudy=_cover(clear, alpha, brightness, shade),
@@ -293,21 +305,46 @@ def _curve(canvas: _Canvas, start: complex, end: complex) -> Array:
     return np.asarray(start + (end - start) * (along + 1j * aside))
 
 
-def _render_colour(
-    canvas: _Canvas, look: Array, surface: Array, parcel: Array, slope: Array
-) -> Array:
-    """Reflectance (4, height, width) of the ground; `look` is that of each pixel."""
+class _Texture(NamedTuple):
+    """What no day changes in the light of the ground."""
+
+    fine: Array
+    """(y, x), of deviation 1."""
+    patches: Array
+    """(y, x) of fields, of deviation 1."""
+    vigour: Array
+    """(row, 4) gain of each band, by the random row of a parcel."""
+    noise: Array
+    """(4, y, x) reflectance."""
+
+
+def _draw_texture(canvas: _Canvas) -> _Texture:
     rng = canvas.rng
-    forest, crop = surface >= _BROADLEAF, (surface >= _MEADOW) & (surface < _BROADLEAF)
-    light = 1 + look[..., 6] * canvas.noise(4, 1) + np.where(crop, 0.05 * canvas.noise(40, 2.8), 0)
-    light *= 1 + np.where(forest, 0.10, 0.03) * slope
-    light *= np.where(np.roll(forest, (-1, -1), (0, 1)) & ~forest, 0.75, 1)
+    fine, patches = canvas.noise(4, 1), canvas.noise(40, 2.8)
     vigour = 0.14 * rng.standard_normal((_DRAWS, 1)) + 0.05 * rng.standard_normal((_DRAWS, 4))
     gain = np.exp(vigour * (1, 1, 1.2, -0.7)).astype(np.float32)
-    reflectance = 0.0008 * rng.standard_normal((4, *canvas.shape), dtype=np.float32)
+    noise = 0.0008 * rng.standard_normal((4, *canvas.shape), dtype=np.float32)
+    return _Texture(fine, patches, gain, noise)
+
+
+def _is_changed(parcel: Array, share: float) -> Array:
+    """Pixels of the parcels that changed, see `Day`; a parcel's row is as good as a draw."""
+    order = parcel / _DRAWS
+    return np.asarray(order < share if share > 0 else order >= 1 + share)
+
+
+def _render_colour(
+    texture: _Texture, look: Array, surface: Array, parcel: Array, slope: Array
+) -> Array:
+    """Reflectance (4, height, width) of the ground; `look` is that of each pixel."""
+    forest, crop = surface >= _BROADLEAF, (surface >= _MEADOW) & (surface < _BROADLEAF)
+    light = 1 + look[..., 6] * texture.fine + np.where(crop, 0.05 * texture.patches, 0)
+    light *= 1 + np.where(forest, 0.10, 0.03) * slope
+    light *= np.where(np.roll(forest, (-1, -1), (0, 1)) & ~forest, 0.75, 1)
+    reflectance = texture.noise.copy()
     for band in range(4):
         sharp = look[..., band] * light.clip(0.3, 2)
-        sharp *= np.where(crop, gain[:, band][parcel], 1)
+        sharp *= np.where(crop, texture.vigour[:, band][parcel], 1)
         reflectance[band] += ndimage.gaussian_filter(sharp, 0.55)
     return reflectance
 

@@ -13,19 +13,20 @@ import xarray as xr
 from pyproj import Transformer
 from rasterio.features import rasterize
 from rasterio.transform import Affine
+from scipy import ndimage
 
 from cloudfree.core.bands import REFLECTANCE_SCALE
 from cloudfree.scenes.harmonisation import SINCE_0400_DN
 from cloudfree.synthetic.landscape import (
     CLOUD_SHARE,
+    LOOK,
     Array,
     Day,
     Landscape,
     Shape,
     paint_days,
-    paint_landscape,
 )
-from cloudfree.synthetic.seasons import look_on
+from cloudfree.synthetic.seasons import lay_snow, look_near, look_on
 
 Corners: TypeAlias = tuple[tuple[float, float], ...]
 
@@ -36,10 +37,32 @@ BANDS = ("B02", "B03", "B04", "B08")
 _POLARISATIONS = ("vv", "vh")
 _EPSG = 32632
 _WEST_M, _NORTH_M = 613_020.0, 5_343_000.0
+_CHANGED_A_DAY = 0.004
+"""Share of the parcels that are mown, ploughed, sown or ripe from one day to the next."""
+_VEGETATION, _BARE_SOIL, _CLOUDS, _SNOW = 4, 5, (8, 9, 10), 11
+"""Classes of Sentinel-2's scene classification."""
 # Outlines as (column, row) in shares of the width and height.
 _WHOLE: Corners = ((0, 0), (0, 1), (1, 1), (1, 0))
 _SWATH: Corners = ((0, 0), (0, 1), (0.88, 1), (1, 0.29), (1, 0))
 _AREA: Corners = ((0.10, 0.35), (0.35, 0.95), (0.97, 0.80), (0.86, 0.14), (0.42, 0.06))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """Another day on which the optical satellite passed over, and what its scene shows."""
+
+    days: int
+    """From the day of the scenes; negative before it, never 0."""
+    cloud_share: float = CLOUD_SHARE
+    """Of the picture."""
+    gain: float = 1.0
+    """Factor on the stored numbers."""
+    offset_dn: float = 0.0
+    """Added to the stored numbers times `gain`."""
+    cloud_missed: bool = False
+    """Whether the classification takes the largest cloud for vegetation."""
+    snow: bool = False
+    """Whether snow lies on all but water; the classification knows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +101,35 @@ class SyntheticYear:
 
 
 def write_scenes(
-    folder: Path, *, seed: int = 0, size_px: int = 1536, cloud_share: float = CLOUD_SHARE
+    folder: Path,
+    *,
+    seed: int = 0,
+    size_px: int = 1536,
+    cloud_share: float = CLOUD_SHARE,
+    passes: Sequence[Pass] = (),
 ) -> SyntheticScenes:
     """Write both scenes, their items, an area and the clear truth into `folder`; say where.
 
     The scenes are `size_px` wide and three quarters of it high, 10 m a pixel. Optical: uint16,
     reflectance * 10000 + 1000, 0 beyond the edge of the swath. Radar: gamma0 as linear power,
-    valid everywhere. Equal arguments give equal pixels. ValueError unless `size_px` is a
-    multiple of 32 from 256.
+    valid everywhere. Each of `passes` adds an optical scene of another day, without radar, in a
+    folder named by the day: the same place with its crops of that day, some fields mown, ploughed,
+    sown or ripe of themselves, under a haze and clouds of its own. Passes change nothing in the
+    two scenes, nor does a field of one pass change another. Equal arguments give equal pixels.
+    ValueError unless `size_px` is a multiple of 32 from 256 and no two passes are of one day.
     """
-    shape = _shape(size_px)
-    land = paint_landscape(np.random.default_rng(seed), shape, cloud_share)
+    shape, date = _shape(size_px), dt.date.fromisoformat(_DATE)
+    away = [one.days for one in passes]
+    if len({0, *away}) != 1 + len(away):
+        raise ValueError(f"passes lie {away} days away; give each a day of its own, not 0.")
+    weather = [
+        Day(look=LOOK, cloud_share=cloud_share),
+        *(_forecast(one, date, seed) for one in passes),
+    ]
+    land, *others = paint_days(np.random.default_rng(seed), shape, weather)
     items = _write_pair(folder, "", land, _DATE)
+    for one, other in zip(passes, others, strict=True):
+        items.append(_write_pass(folder, one, other, date + dt.timedelta(days=one.days)))
     return SyntheticScenes(
         items=_write_items(folder, items),
         aoi=_write_area(folder, shape),
@@ -169,21 +209,58 @@ def _shape(size_px: int) -> Shape:
     return size_px * 3 // 4, size_px
 
 
+def _forecast(one: Pass, date: dt.date, seed: int) -> Day:
+    """Return what a pass paints; `date` is that of the scenes."""
+    day = date + dt.timedelta(days=one.days)
+    chance, look = np.random.default_rng([seed, day.toordinal()]), look_near(day, date)
+    return Day(
+        look=lay_snow(look) if one.snow else look,
+        cloud_share=one.cloud_share,
+        front=float(chance.uniform(-1, 1)),
+        changed=_CHANGED_A_DAY * one.days,
+        haze=float(chance.uniform(0, 0.012)),
+        radar=False,
+    )
+
+
 def _write_pair(folder: Path, prefix: str, land: Landscape, date: str) -> list[dict[str, Any]]:
     """Write the files of one day to ``folder/prefix``; return the items of both scenes."""
-    shape = land.clear.shape[1:]
+    shape, day = land.clear.shape[1:], dt.date.fromisoformat(date)
+    optical = _write_optical(folder, prefix, _to_numbers(land.cloudy), land.classes, day)
+    truth = np.where(_fill(_SWATH, shape), _to_numbers(land.clear), 0)
+    _write_cog(folder / prefix / "truth.tif", truth)
+    for name, power in zip(_POLARISATIONS, land.power, strict=True):
+        _write_cog(folder / prefix / f"{name}.tif", power[None])
+    return [optical, _describe_radar(shape, day, prefix)]
+
+
+def _write_pass(folder: Path, one: Pass, land: Landscape, day: dt.date) -> dict[str, Any]:
+    """Write the scene of a pass to a folder named by its day; return its item."""
+    classes = land.classes
+    if one.cloud_missed:
+        clouds, _ = ndimage.label(np.isin(classes, _CLOUDS))
+        sizes = np.bincount(clouds.ravel())
+        sizes[0] = 0  # what is no cloud
+        classes = np.where((clouds > 0) & (clouds == sizes.argmax()), _VEGETATION, classes)
+    if one.snow:
+        classes = np.where(np.isin(classes, (_VEGETATION, _BARE_SOIL)), _SNOW, classes)
+    numbers = _to_numbers(land.cloudy, one.gain, one.offset_dn)
+    return _write_optical(folder, f"{day}/", numbers, classes, day)
+
+
+def _write_optical(
+    folder: Path, prefix: str, numbers: Array, classes: Array, day: dt.date
+) -> dict[str, Any]:
+    """Write bands and classes to ``folder/prefix``; return the item."""
+    shape = numbers.shape[1:]
     valid = _fill(_SWATH, shape)
-    scl = np.where(valid[::2, ::2], land.classes, 0).astype(np.uint8)
-    truth = np.where(valid, _to_numbers(land.clear), 0)
-    cloudy = np.where(valid, _to_numbers(land.cloudy), 0)
+    scl = np.where(valid[::2, ::2], classes, 0).astype(np.uint8)
     place = folder / prefix
     place.mkdir(parents=True, exist_ok=True)
-    _write_cog(place / "truth.tif", truth)
     _write_cog(place / "SCL.tif", scl[None], pixel_m=20.0)
-    for name, pixels in zip(BANDS + _POLARISATIONS, (*cloudy, *land.power), strict=True):
-        _write_cog(place / f"{name}.tif", pixels[None])
-    day = dt.date.fromisoformat(date)
-    return [_describe_optical(shape, scl, day, prefix), _describe_radar(shape, day, prefix)]
+    for name, band in zip(BANDS, numbers, strict=True):
+        _write_cog(place / f"{name}.tif", np.where(valid, band, 0)[None])
+    return _describe_optical(shape, scl, day, prefix)
 
 
 def _write_items(folder: Path, items: list[dict[str, Any]]) -> Path:
@@ -200,9 +277,10 @@ def _write_area(folder: Path, shape: Shape) -> Path:
     return file
 
 
-def _to_numbers(reflectance: Array) -> Array:
+def _to_numbers(reflectance: Array, gain: float = 1.0, offset_dn: float = 0.0) -> Array:
     """Digital numbers as since processing baseline 04.00; never 0, which is nodata."""
-    return np.asarray(np.rint(10_000 * reflectance + 1000).clip(1, 65535), dtype=np.uint16)
+    numbers = gain * (10_000 * reflectance + 1000) + offset_dn
+    return np.asarray(np.rint(numbers).clip(1, 65535), dtype=np.uint16)
 
 
 def _fill(outline: Corners, shape: Shape) -> Array:
@@ -246,7 +324,7 @@ def _write_cog(path: Path, pixels: Array, *, pixel_m: float = 10.0) -> None:
 
 
 def _describe_optical(shape: Shape, scl: Array, day: dt.date, prefix: str) -> dict[str, Any]:
-    cloudy = np.isin(scl[scl > 0], (8, 9, 10))
+    cloudy = np.isin(scl[scl > 0], _CLOUDS)
     properties = {
         "datetime": f"{day}T10:20:31Z",
         "platform": "Sentinel-2B",

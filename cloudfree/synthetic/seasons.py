@@ -7,6 +7,8 @@ import numpy as np
 from cloudfree.synthetic.landscape import LOOK, Array
 
 _PACE_DAYS = 9.0
+_SNOW = np.array((0.86, 0.85, 0.83, 0.72), dtype=np.float32)
+_SNOW_SHARE = 0.8
 _BARE = (0.078, 0.106, 0.138, 0.210, -10.5, -19.5)
 _STRAW = (0.058, 0.082, 0.084, 0.230, -12.0, -19.5)
 _BRANCHES = (0.040, 0.054, 0.064, 0.180, -9.0, -15.0)
@@ -35,6 +37,19 @@ def look_on(day: dt.date) -> Array:
         share = _rise(number - comes) * (1 - _rise(number - goes))
         look[row, :6] = share * np.array(green) + (1 - share) * np.array(faded)
     return look
+
+
+def look_near(day: dt.date, june: dt.date) -> Array:
+    """Return LOOK on a day, coming from LOOK itself on a day in mid-June: (surface, 7)."""
+    nearness = np.exp(-abs((day - june).days) / _PACE_DAYS)
+    return np.asarray(look_on(day) + nearness * (LOOK - look_on(june)))
+
+
+def lay_snow(look: Array) -> Array:
+    """Return a look, (surface, 7), with snow on all but river and lake, its first rows."""
+    snowy = look.copy()
+    snowy[2:, :4] += _SNOW_SHARE * (_SNOW - look[2:, :4])
+    return snowy
 
 
 def _rise(days: float) -> float:

@@ -15,7 +15,8 @@ from cloudfree.scenes.scene import Step
 from cloudfree.storage.ledger import mark_name
 from cloudfree.storage.outputs import Storage
 from cloudfree.walk.measure import PairStatistics
-from cloudfree.walk.other_days import FittedReferences, MadeOfOtherDays
+from cloudfree.walk.other_days import MadeOfOtherDays
+from cloudfree.walk.references import FittedReferences
 
 PairKey = tuple[str, str]
 

@@ -5,10 +5,10 @@
 Target dates are those of which at least 55 % is clear. A shape is the mask of another date of the
 series, 12 to 70 % cloud, mirrored at random and laid over the target's clear pixels, whole blobs;
 a series with fewer than four such masks borrows those of Romania, Sweden and Finland. References
-are the other dates within 75 days. Figures are of the pixels under the shape: PSNR at a peak of
-3558, cut there, mean over cases; the others likewise. A made picture goes through row 12's fit at
-the rims unless the row says otherwise. Romania, flanders-west and earthnet-snd-1 were tuned on, the
-others judge. Prints Markdown.
+are the other dates within 75 days, four before and four after. Figures are of the pixels under the
+shape: PSNR at a peak of 3558, cut there, mean over cases; the others likewise. A made picture goes
+through row 12's fit at the rims unless the row says otherwise. Romania, flanders-west and
+earthnet-snd-1 were tuned on, the others judge. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ KINDS = {
 TUNED_ON = ("romania", "flanders-west", "earthnet-snd-1")
 LENDERS = ("romania", "sweden", "finland")
 DAYS = 75
+MOST = 4
+"""References before the target, and as many after: what a run takes unless told otherwise."""
 AGES = (5, 10, 20, 40, 75)
 CELL_PX = 16
 RADAR_REPEAT_DAYS = 6
@@ -144,7 +146,7 @@ def hide(every: dict[str, Series], name: str, count: int, seed: int) -> Iterator
     targets = [
         time
         for time, clear in enumerate(series.clear)
-        if clear.mean() >= 0.55 and len(choose_references(series, time, 8))
+        if clear.mean() >= 0.55 and len(choose_references(series, time, MOST))
     ]
     given, order = 0, []
     while given < count and shapes and targets:
@@ -289,7 +291,7 @@ def train_network(case: Case, sample: Sample, steps: int = 600, seeds: int = 3) 
 
 def restore(case: Case, *, trained: bool) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Return row -> (band, y, x), where there is a reference (y, x), and days to it (y, x)."""
-    sample = make_sample(case, 8)
+    sample = make_sample(case, MOST)
     refs, shape = sample.references, case.truth.shape
     fit = fit_scene(sample)
     made = make_pixels(fit, refs)
@@ -311,7 +313,7 @@ def restore(case: Case, *, trained: bool) -> tuple[dict[str, np.ndarray], np.nda
     rows["fusion, no rim fit"] = np.maximum(made.reflectance, 1).reshape(shape)
     rows["**fusion**"] = fit_at_rims(case, made.reflectance, covered)
     if len(case.series.radar_days):
-        watched = make_sample(case, 8, radar=True)
+        watched = make_sample(case, MOST, radar=True)
         again = make_pixels(fit_scene(watched), watched.references)
         held = (again.count > 0).reshape(shape[1:])
         rows["fusion, radar watches"] = np.where(

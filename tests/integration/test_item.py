@@ -68,7 +68,14 @@ def product(scenes: SyntheticScenes, tmp_path_factory: pytest.TempPathFactory) -
     """Two steps of four bands."""
     folder = tmp_path_factory.mktemp("product")
     items = write_two_dates(scenes, folder / "items.json")
-    make(folder / "out", aoi=scenes.aoi, date="2024-06-14/2024-06-21", stac=items, bands=BANDS)
+    make(
+        folder / "out",
+        aoi=scenes.aoi,
+        date="2024-06-14/2024-06-21",
+        stac=items,
+        bands=BANDS,
+        references={"days": 75},
+    )
     return folder / "out"
 
 
@@ -268,7 +275,8 @@ def test_it_says_what_it_was_made_of_and_by_what(product: Path, scenes: Syntheti
     places = {f"./items.json#{one['collection']}/{one['id']}": one["id"] for one in found}
     for step, (date, item) in zip(facts["steps"], read_items(product).items(), strict=True):
         links = {link.title: link for link in item.get_links("derived_from")}
-        assert set(links) == {*step["optical"], *step["radar"]}
+        used = {one["id"] for one in step["reference_shares"] if one["share"]}
+        assert set(links) == {*step["optical"], *step["radar"], *used}
         for title, link in links.items():
             assert link.media_type == "application/geo+json"
             assert link.href == SELF or places[link.href] == title
@@ -299,7 +307,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("series")
     days = ("2024-06-05", "2024-06-15", "2024-06-25")
     year = write_year(folder / "scenes", seed=3, days=days, cloud_share=0.2)
-    make(folder / "out", aoi=year.aoi, date=days[1], stac=year.items)
+    make(folder / "out", aoi=year.aoi, date=days[1], stac=year.items, references={"days": 75})
     return folder / "out"
 
 
@@ -404,7 +412,7 @@ def test_a_product_of_an_earlier_cloudfree_goes_on_and_gets_the_files_of_today(
     outcome = make(
         out,
         aoi=scenes.aoi, date="2024-06-14/2024-06-21", stac=product.parent / "items.json",
-        bands=BANDS,
+        bands=BANDS, references={"days": 75},
     )  # fmt: skip
     assert outcome.chunks_resumed == outcome.chunks_done == 2
     assert {path.name for path in out.iterdir()} == {path.name for path in product.iterdir()}

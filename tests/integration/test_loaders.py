@@ -30,7 +30,10 @@ def catalog(small_scenes: SyntheticScenes, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("loaders")
     items = write_two_dates(small_scenes, folder / "items.json")
     for date, bands in zip(DATES, (BANDS, BANDS[::-1]), strict=True):
-        make(folder / date, aoi=small_scenes.aoi, date=date, stac=items, bands=bands)
+        make(
+            folder / date, aoi=small_scenes.aoi, date=date, stac=items, bands=bands,
+            references={"days": 75},
+        )  # fmt: skip
         add_to_catalog(folder / "catalog", open_storage(folder / date))
     return folder / "catalog"
 
@@ -111,7 +114,7 @@ def test_stackstac_knows_grid_and_scale_of_items_as_they_are(catalog: Path) -> N
 def test_rio_tiler_reads_an_item(catalog: Path, items: list[pystac.Item]) -> None:
     for date, item in zip(DATES, items, strict=True):
         with STACReader(item.self_href) as reader:
-            assert reader.assets == ["reflectance", "source"]
+            assert reader.assets == ["reflectance", "source", "reference_days"]
             for asked, bands in (
                 ({"name": "reflectance", "bands": ["nir", "red"]}, ("B08", "B04")),
                 ("source", ("source",)),

@@ -34,6 +34,7 @@ def sources() -> xr.DataArray:
     codes[:5, :5] = 0
     codes[10:20, 10:30] = 2
     codes[25:, 35:] = 3
+    codes[22:24, 10:30] = 4
     return xr.DataArray(codes, dims=("y", "x"))
 
 
@@ -58,7 +59,26 @@ def test_ndvi_is_the_index() -> None:
 def test_the_legend_names_the_sources_that_occur_with_their_shares() -> None:
     figure = plot.draw_before_after(picture(), picture(1), sources())
     said = [text.get_text() for text in figure.axes[2].get_legend().get_texts()]
-    assert said == ["seen (81%)", "reconstructed (17%)", "not restored (2%)"]
+    assert said == ["seen (77%)", "reconstructed (17%)", "not restored (2%)", "of other days (3%)"]
+
+
+def test_every_source_has_a_colour_of_its_own() -> None:
+    _, axes = plt.subplots()
+    codes = xr.DataArray(np.arange(5, dtype=np.uint8)[None], dims=("y", "x"))
+    plot.draw_source(axes, codes)
+    image = axes.get_images()[0]
+    assert len({tuple(colour) for colour in image.cmap(image.norm(codes.to_numpy()))[0]}) == 5
+
+
+@pytest.mark.parametrize("days", [[[-35.0, 10.0, np.nan]], [[np.nan] * 3], [[0.0] * 3]])
+def test_days_before_and_after_have_colours_as_far_from_the_middle(days: Any) -> None:
+    _, axes = plt.subplots()
+    plot.draw_reference_days(axes, xr.DataArray(np.array(days), dims=("y", "x")))
+    image = axes.get_images()[0]
+    low, high = image.get_clim()
+    assert low == -high < 0
+    np.testing.assert_array_equal(np.ma.filled(image.get_array(), np.nan), days)
+    assert np.nanmax(np.abs([days[0], [0, 0, 0]])) <= high
 
 
 def test_a_series_tells_seen_from_made() -> None:
@@ -69,7 +89,7 @@ def test_a_series_tells_seen_from_made() -> None:
     plot.draw_series(axes, values, seen, truth=values + 0.01)
     drawn = {line.get_label(): len(line.get_xdata()) for line in axes.get_lines()}
     assert drawn["seen"] == 3
-    assert drawn["reconstructed"] == 1
+    assert drawn["made"] == 1
     assert drawn["hidden truth"] == 4
 
 
@@ -87,7 +107,7 @@ def test_an_area_is_drawn_from_seen_pixels_and_from_all() -> None:
 def test_errors_are_drawn_where_pixels_were_made() -> None:
     left, right, *_ = plot.draw_errors(picture(), picture() + 0.03, sources()).axes
     shown = left.get_images()[0].get_array()
-    assert np.isfinite(np.ma.filled(shown, np.nan)).sum() == 200
+    assert np.isfinite(np.ma.filled(shown, np.nan)).sum() == 200 + 40
     medians: Any = next(line for line in right.get_lines() if line.get_label() == "median")
     np.testing.assert_allclose(medians.get_ydata(), 0.03)
 

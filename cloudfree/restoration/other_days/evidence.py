@@ -18,14 +18,38 @@ OBSERVATIONS = 4
 def keep_nearest(clear: BoolArray, days: Int64Array, most: int) -> BoolArray:
     """Return ``clear`` (ref, n) without what lies beyond the ``most`` nearest on either side."""
     first_after = int(np.searchsorted(days, 0))
-    rank = np.concatenate([_rank(clear[:first_after][::-1])[::-1], _rank(clear[first_after:])])
+    rank = np.empty(clear.shape, np.int16)
+    np.cumsum(clear[:first_after][::-1], axis=0, out=rank[:first_after][::-1])
+    np.cumsum(clear[first_after:], axis=0, out=rank[first_after:])
     return clear & (rank <= most)
 
 
-def _rank(clear: BoolArray) -> Int64Array:
-    """Return (ref, n): the how-many-eth clear one each is."""
-    ranks: Int64Array = np.cumsum(clear, axis=0, dtype=np.int64)
-    return ranks
+def last_before(used: BoolArray) -> Int64Array:
+    """Return (ref + 1, n): the last used reference before each, and before the end; -1 none."""
+    found = np.full((len(used) + 1, used.shape[1]), -1, np.int64)
+    which = np.where(used, np.arange(len(used))[:, None], -1)
+    np.maximum.accumulate(which, axis=0, out=found[1:])
+    return found
+
+
+def first_from(used: BoolArray) -> Int64Array:
+    """Return (ref + 1, n): the first used reference from each on, and from the end on.
+
+    Each is among its own; where there is none it is the number of references.
+    """
+    found = np.full((len(used) + 1, used.shape[1]), len(used), np.int64)
+    which = np.where(used, np.arange(len(used))[:, None], len(used))
+    np.minimum.accumulate(which[::-1], axis=0, out=found[:-1][::-1])
+    return found
+
+
+def take(numbers: Float32Array, which: Int64Array) -> Float32Array:
+    """Return (k, band, n): of ``numbers`` (ref, band, n) those of each pixel's references (k, n).
+
+    An index beyond either end takes what lies there.
+    """
+    inside = np.clip(which, 0, len(numbers) - 1)
+    return np.take_along_axis(numbers, inside[:, None], axis=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,67 +80,60 @@ class Evidence:
 
         What is missing is the line.
         """
-        first_after = int(np.searchsorted(self.days, 0))
-        sides = (self.used[:first_after][::-1], self.used[first_after:])
-        numbers = np.empty((2 * most, *self.line.shape), np.float32)
-        present = np.zeros((2 * most, self.line.shape[1]), bool)
-        for side, used in enumerate(sides):
-            rank = _rank(used)
-            for index in range(most):
-                chosen = used & (rank == index + 1)
-                slot = side * most + index
-                present[slot] = chosen.any(axis=0)
-                numbers[slot] = self.line
-                if len(used):
-                    of_side = chosen.argmax(axis=0)
-                    ref = first_after - 1 - of_side if side == 0 else first_after + of_side
-                    there = np.flatnonzero(present[slot])
-                    numbers[slot][:, there] = self.numbers[ref[there], :, there].T
-        return numbers, present
+        slots = np.empty((2 * most, self.used.shape[1]), np.int64)
+        before, after = last_before(self.used), first_from(self.used)
+        earlier = later = np.full((1, slots.shape[1]), np.searchsorted(self.days, 0))
+        for rank in range(most):
+            earlier = np.take_along_axis(before, np.maximum(earlier, 0), axis=0)
+            later = np.take_along_axis(after, later, axis=0)
+            slots[rank], slots[most + rank] = earlier, later
+            later = np.minimum(later + 1, len(self.used))
+        present = (slots >= 0) & (slots < len(self.used))
+        line = np.full_like(slots, len(self.used))
+        rows = np.where(present, slots, line)
+        return take(np.concatenate([self.numbers, self.line[None]]), rows), present
 
 
 def gather(numbers: Float32Array, used: BoolArray, days: Int64Array) -> Evidence:
     """Return the evidence of harmonised ``numbers`` (ref, band, n) where ``used`` (ref, n)."""
-    references, _, n = numbers.shape
-    earlier = np.full((references, n), -1)
-    later = np.full((references, n), -1)
-    for ref in range(references):
-        earlier[ref] = np.where(used[ref], ref, earlier[ref - 1] if ref else -1)
-    for ref in reversed(range(references)):
-        later[ref] = np.where(used[ref], ref, later[ref + 1] if ref + 1 < references else -1)
-    filled = np.empty_like(numbers)
-    for ref in range(references):
-        filled[ref] = _interpolate(numbers, days, earlier[ref], later[ref], int(days[ref]))
-    first_after = int(np.searchsorted(days, 0))
-    before = earlier[first_after - 1] if first_after else np.full(n, -1)
-    after = later[first_after] if first_after < references else np.full(n, -1)
-    distance = [
-        np.where(side >= 0, np.abs(days)[side] if references else 0, np.iinfo(np.int64).max)
-        for side in (before, after)
-    ]
-    nearest = np.where(distance[0] <= distance[1], before, after)
+    last, first = last_before(used), first_from(used)
+    here = int(np.searchsorted(days, 0))
+    before, after = last[here], first[here]
+    far = np.iinfo(np.int64).max
+    distance = np.append(np.abs(days), far)  # of -1 and of one past the end: far
+    nearest = np.where(distance[before] <= distance[after], before, after)
+    nearest = np.where(nearest < len(used), nearest, -1)
+    closest = np.where(nearest >= 0, take(numbers, nearest[None])[0], np.float32(0))
     return Evidence(
         days=days,
-        numbers=filled,
+        numbers=_interpolate(numbers, days, last[1:], first[:-1], days),
         used=used,
-        line=_interpolate(numbers, days, before, after, 0),
-        closest=_interpolate(numbers, days, nearest, nearest, 0),
+        line=_interpolate(numbers, days, before[None], after[None], np.zeros(1, np.int64))[0],
+        closest=closest,
         nearest=nearest,
     )
 
 
 def _interpolate(
-    numbers: Float32Array, days: Int64Array, earlier: Int64Array, later: Int64Array, day: int
+    numbers: Float32Array,
+    days: Int64Array,
+    earlier: Int64Array,
+    later: Int64Array,
+    asked: Int64Array,
 ) -> Float32Array:
-    """Return (band, n) on a day, between two references of each pixel (n,), -1 none."""
-    n = numbers.shape[2]
-    one = np.where(earlier >= 0, earlier, later)
-    other = np.where(later >= 0, later, earlier)
-    if not len(numbers):
-        return np.zeros(numbers.shape[1:], np.float32)
-    gap = (days[other] - days[one]).astype(np.float32)
-    share = np.where(gap > 0, (day - days[one]) / np.maximum(gap, 1), 0).astype(np.float32)
-    pixels = np.arange(n)
-    first, second = numbers[one, :, pixels].T, numbers[other, :, pixels].T
-    line: Float32Array = first + (second - first) * np.where(one == other, 0, share)
-    return np.where(one >= 0, line, np.float32(0))
+    """Return (k, band, n) on the days asked (k,), between two references of each pixel (k, n).
+
+    -1 is none before, past the end none after.
+    """
+    none_before, none_after = earlier < 0, later == len(days)
+    one = np.where(none_before, later, earlier)
+    other = np.where(none_after, earlier, later)
+    ends = np.append(days, 0).astype(np.float32)
+    gap = ends[other] - ends[one]
+    since = asked[:, None].astype(np.float32) - ends[one]
+    share = np.where(gap > 0, since / np.maximum(gap, 1), np.float32(0))
+    share[none_before | none_after] = 0
+    first, second = take(numbers, one), take(numbers, other)
+    line: Float32Array = first + (second - first) * share[:, None]
+    line[np.broadcast_to((none_before & none_after)[:, None], line.shape)] = 0
+    return line

@@ -5,30 +5,34 @@ the line misses, as a sum of weighted features, by ridge regression, so that shr
 leaves the line. Features are the evidence itself, in two layouts, and for the networks a hidden
 layer over it whose weights are drawn once and never trained (Huang et al. 2006; Rahimi and Recht
 2008): such a fit has one answer, found in one step, and the answers of fits without some cells come
-almost for free (``learn``), which is what the referee needs.
+almost for free (``learn``), which is what the referee needs. The experts of a layout share its
+features, hidden layer and normal equations: each solves those of the features that it looks at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
-from cloudfree.core.types import AnyArray, Float32Array, Float64Array, Int64Array
+from cloudfree.core.types import BoolArray, Float32Array, Float64Array, Int64Array
 from cloudfree.restoration.other_days.evidence import OBSERVATIONS, Evidence
 
-BLOCK_PX = 4096
-"""Pixels go through an expert so many at a time, the last block padded: the order of sums of a
-matrix product depends on its shape."""
+STEP_PX = 512
+"""Pixels go through a layout so many at a time, which a core's cache holds. The order of sums of a
+matrix product depends on its shape: where bits count, pixels come in whole steps."""
 _CLIP = 4.0
 """Standardised inputs of a hidden layer end here; its linear path takes them as they are."""
 _HIDDEN = 512
 _HIDDEN_SPREAD = 0.5
 _SEED = 0
 Layout = Literal["rank", "date"]
+"""``rank``: the nearest, second nearest, … before and after. ``date``: each reference, by the
+pixel's own line in time where it was not clear."""
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,143 +40,174 @@ class Design:
     """What an expert that learns looks at, and how."""
 
     layout: Layout
-    """``rank``: the nearest, second nearest, … before and after. ``date``: each reference, by the
-    pixel's own line in time where it was not clear."""
+    """Of its features."""
     observations: int
     """How many before and after (``rank``)."""
-    hidden: int
-    """Width of the hidden layer, 0 for none."""
+    hidden: bool
+    """Whether it looks at the hidden layer."""
     penalty: float
     """Of a weight's square, in standardised features and errors."""
 
 
-DESIGNS: dict[str, Design] = {
-    "ridge_nearest": Design(layout="rank", observations=1, hidden=0, penalty=1e-3),
-    "ridge_rank": Design(layout="rank", observations=OBSERVATIONS, hidden=0, penalty=3e-3),
-    "ridge_date": Design(layout="date", observations=OBSERVATIONS, hidden=0, penalty=3e-3),
-    "network_rank": Design(layout="rank", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3),
-    "network_date": Design(layout="date", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=3e-3),
+DESIGNS: dict[str, Design] = {  # a layout's stand together, in the order of LAYOUTS
+    "ridge_nearest": Design(layout="rank", observations=1, hidden=False, penalty=1e-3),
+    "ridge_rank": Design(layout="rank", observations=OBSERVATIONS, hidden=False, penalty=3e-3),
+    "network_rank": Design(layout="rank", observations=OBSERVATIONS, hidden=True, penalty=3e-3),
+    "ridge_date": Design(layout="date", observations=OBSERVATIONS, hidden=False, penalty=3e-3),
+    "network_date": Design(layout="date", observations=OBSERVATIONS, hidden=True, penalty=3e-3),
 }
-DOUBT = Design(layout="rank", observations=OBSERVATIONS, hidden=_HIDDEN, penalty=1e-2)
+DOUBT = Design(layout="rank", observations=OBSERVATIONS, hidden=True, penalty=1e-2)
 """Of the expert on the error of the others."""
 EXPERTS = ("closest", "line", *DESIGNS)
 """In the order of a fit's weights."""
 
 
+def find_experts(layout: Layout) -> dict[str, Design]:
+    """Return those that learn in a layout."""
+    return {name: design for name, design in DESIGNS.items() if design.layout == layout}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learnt:
-    """What an expert learnt of a scene."""
+    """What was learnt of a scene in a layout."""
 
     middle: Float32Array
     """(feature,) means of the features."""
     spread: Float32Array
     """(feature,) their standard deviations, 1 where a feature is constant."""
     hidden: Float32Array
-    """(feature + 1, width): weights of the hidden layer, then its constants."""
+    """(width, feature + 1): weights of the hidden layer, then its constants."""
     weights: Float32Array
-    """(1 + feature + width, band): constant, linear path and hidden layer, to reflectance
-    numbers."""
+    """(answer, 1 + feature + width): constant, linear path and hidden layer of each answer."""
 
 
-def lay_out(design: Design, evidence: Evidence) -> Float32Array:
-    """Return (n, feature): the line, what each observation differs from it, and which are there."""
-    if design.layout == "rank":
-        numbers, present = evidence.by_rank(design.observations)
+def lay_out(layout: Layout, evidence: Evidence) -> Float32Array:
+    """Return (feature, n): the line, what each observation differs from it, and which are there."""
+    if layout == "rank":
+        numbers, present = evidence.by_rank(OBSERVATIONS)
     else:
         numbers, present = evidence.numbers, evidence.used
     differs = (numbers - evidence.line).reshape(-1, evidence.line.shape[1])
-    return np.concatenate([evidence.line, differs, present]).T.astype(np.float32)
+    return np.concatenate([evidence.line, differs, present], dtype=np.float32)
 
 
 def learn(
-    design: Design, features: Float32Array, missed: Float64Array, folds: Int64Array, count: int
+    layout: Layout, features: Float32Array, missed: Float64Array, folds: Int64Array, count: int
 ) -> tuple[Learnt, Float32Array]:
-    """Return what is learnt of all rows, and (n, band) what rows get from fits without their fold.
+    """Return what is learnt of all pixels, and what they get from fits without their fold.
 
-    ``features`` are (n, feature), ``missed`` (n, band) what the line misses, ``folds`` (n,) numbers
-    below ``count``. The normal equations of the rows outside a fold are those of all less its own.
+    ``features`` are (feature, n), ``missed`` (band, n) what the line misses, ``folds`` (n,) numbers
+    below ``count``. Answers are each expert's bands, (expert x band, n) of what is held out. The
+    normal equations of the pixels outside a fold are those of all less its own.
     """
+    designs = find_experts(layout).values()
+    bands = len(missed)
+    scale = np.maximum(missed.std(axis=1), 1.0)
     middle, deviation = _describe(features)
-    scale = np.maximum(missed.std(axis=0), 1.0)
     start = Learnt(
         middle=middle,
         spread=np.where(deviation > 1e-3, deviation, 1).astype(np.float32),
-        hidden=_draw_hidden(features.shape[1], design.hidden),
-        weights=np.zeros((0, missed.shape[1]), np.float32),
+        hidden=_draw_hidden(len(features)),
+        weights=np.zeros((0, 1 + len(features) + _HIDDEN), np.float32),
     )
-    parts = [_normal_equations(start, features, missed / scale, folds == f) for f in range(count)]
-    penalty = torch.full((len(parts[0][0]),), design.penalty, dtype=torch.float64)
-    penalty[0] = 0
+    looks = [_find_looks(design, len(features), bands) for design in designs]
+
+    def solve(left: torch.Tensor, right: torch.Tensor, pixels: int) -> Learnt:
+        parts = [
+            _solve(left / pixels, right / pixels, look, design.penalty) * scale[:, None]
+            for design, look in zip(designs, looks, strict=True)
+        ]
+        return replace(start, weights=np.concatenate(parts, dtype=np.float32))
+
+    relative = missed / scale[:, None]
+    rows = [np.flatnonzero(folds == fold) for fold in range(count)]
+    parts = [_normal_equations(start, features[:, of], relative[:, of]) for of in rows]
     left, right = (torch.stack(sums).sum(dim=0) for sums in zip(*parts, strict=True))
-    held_out = np.zeros(missed.shape, np.float32)
-    for fold in range(count):
-        rows = np.flatnonzero(folds == fold)
-        others = len(folds) - len(rows)
-        if len(rows) and others:
-            solved = _solve(left - parts[fold][0], right - parts[fold][1], others, penalty)
-            held_out[rows] = estimate(_finish(start, solved, scale), features[rows])
-    return _finish(start, _solve(left, right, len(folds), penalty), scale), held_out
+    held_out = np.zeros((bands * len(looks), len(folds)), np.float32)
+    for of, (own_left, own_right) in zip(rows, parts, strict=True):
+        others = len(folds) - len(of)
+        if len(of) and others:
+            learnt = solve(left - own_left, right - own_right, others)
+            held_out[:, of] = estimate(learnt, features[:, of])
+    return solve(left, right, len(folds)), held_out
+
+
+def learn_doubt(learnt: Learnt, features: Float32Array, root: Float64Array) -> Learnt:
+    """Return ``learnt`` with one more answer: the root (n,) of the error at ``features``."""
+    left, right = _normal_equations(learnt, features, root[None])
+    look = _find_looks(DOUBT, len(features), 1)
+    row = _solve(left / len(root), right / len(root), look, DOUBT.penalty)
+    return replace(learnt, weights=np.concatenate([learnt.weights, row], dtype=np.float32))
 
 
 def estimate(learnt: Learnt, features: Float32Array) -> Float32Array:
-    """Return (n, band): what the line misses at pixels with these features (n, feature)."""
+    """Return (answer, n) at pixels with these features (feature, n)."""
     weights = torch.from_numpy(learnt.weights)
-    parts = [(rows @ weights)[:used].numpy() for rows, used in _expand(learnt, features)]
-    return np.concatenate(parts) if parts else np.zeros((0, learnt.weights.shape[1]), np.float32)
+    answers = np.empty((len(weights), features.shape[1]), np.float32)
+    for part, rows in _expand(learnt, features):
+        answers[:, part] = (weights @ rows).numpy()
+    return answers
+
+
+def _find_looks(design: Design, features: int, bands: int) -> BoolArray:
+    """Return (1 + feature + width,): what an expert looks at. See ``lay_out`` for the order."""
+    slots = np.arange((features - bands) // (bands + 1))
+    near = slots % OBSERVATIONS < design.observations if design.layout == "rank" else slots >= 0
+    always, hidden = np.ones(1 + bands, bool), np.full(_HIDDEN, design.hidden)
+    return np.concatenate([always, np.repeat(near, bands), near, hidden])
 
 
 def _describe(features: Float32Array) -> tuple[Float32Array, Float32Array]:
-    middle = features.mean(axis=0, dtype=np.float64)
-    return middle.astype(np.float32), features.std(axis=0, dtype=np.float64).astype(np.float32)
+    middle = features.mean(axis=1, dtype=np.float64)
+    return middle.astype(np.float32), features.std(axis=1, dtype=np.float64).astype(np.float32)
 
 
-def _draw_hidden(features: int, width: int) -> Float32Array:
+def _draw_hidden(features: int) -> Float32Array:
     """Return weights of the hidden layer, such that a sum over features has unit variance."""
-    drawn = np.random.default_rng(_SEED).normal(size=(features + 1, width)) * _HIDDEN_SPREAD
+    drawn = np.random.default_rng(_SEED).normal(size=(features + 1, _HIDDEN)) * _HIDDEN_SPREAD
     drawn[:-1] /= np.sqrt(features)
-    return drawn.astype(np.float32)
+    return np.ascontiguousarray(drawn.T, np.float32)
 
 
-def _expand(learnt: Learnt, features: Float32Array) -> Iterator[tuple[torch.Tensor, int]]:
-    """Yield blocks of (BLOCK_PX, 1 + feature + width), and how many of their rows are real."""
-    hidden, constants = torch.from_numpy(learnt.hidden[:-1]), torch.from_numpy(learnt.hidden[-1])
-    for start in range(0, len(features), BLOCK_PX):
-        part = features[start : start + BLOCK_PX]
-        block = np.zeros((BLOCK_PX, features.shape[1]), np.float32)
-        block[: len(part)] = (part - learnt.middle) / learnt.spread
-        linear = torch.from_numpy(block)
-        active = torch.relu(linear.clip(-_CLIP, _CLIP) @ hidden + constants)
-        yield torch.cat([torch.ones((BLOCK_PX, 1)), linear, active], dim=1), len(part)
+def _expand(learnt: Learnt, features: Float32Array) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield steps of pixels and their (1 + feature + width, pixel); the next overwrites it."""
+    count, pixels = features.shape
+    hidden = torch.from_numpy(np.ascontiguousarray(learnt.hidden[:, :-1]))
+    constants = torch.from_numpy(learnt.hidden[:, -1:])
+    middle, spread = learnt.middle[:, None], learnt.spread[:, None]
+    for start in range(0, pixels, STEP_PX):
+        part = slice(start, min(start + STEP_PX, pixels))
+        linear = torch.from_numpy((features[:, part] - middle) / spread)
+        rows = torch.empty((learnt.weights.shape[1], linear.shape[1]))
+        rows[0] = 1
+        rows[1 : 1 + count] = linear
+        active = rows[1 + count :]
+        torch.addmm(constants, hidden, linear.clip_(-_CLIP, _CLIP), out=active)
+        active.relu_()
+        yield part, rows
 
 
 def _normal_equations(
-    learnt: Learnt, features: Float32Array, missed: Float64Array, where: AnyArray
+    learnt: Learnt, features: Float32Array, missed: Float64Array
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the sums of products of expanded features, and with what the line misses there."""
-    size = 1 + features.shape[1] + learnt.hidden.shape[1]
+    size = learnt.weights.shape[1]
     left = torch.zeros((size, size), dtype=torch.float64)
-    right = torch.zeros((size, missed.shape[1]), dtype=torch.float64)
-    asked = torch.from_numpy(missed[where].astype(np.float32))
-    done = 0
-    for block, used in _expand(learnt, features[where]):
-        rows = block[:used]
-        left += rows.T @ rows
-        right += rows.T @ asked[done : done + used]
-        done += used
+    right = torch.zeros((size, len(missed)), dtype=torch.float64)
+    asked = torch.from_numpy(missed.astype(np.float32))
+    for part, rows in _expand(learnt, features):
+        left += rows @ rows.T
+        right += rows @ asked[:, part].T
     return left, right
 
 
 def _solve(
-    left: torch.Tensor, right: torch.Tensor, rows: int, penalty: torch.Tensor
-) -> torch.Tensor:
-    solved: torch.Tensor = torch.linalg.solve(left / rows + torch.diag(penalty), right / rows)
-    return solved
-
-
-def _finish(start: Learnt, solved: torch.Tensor, scale: Float64Array) -> Learnt:
-    return Learnt(
-        middle=start.middle,
-        spread=start.spread,
-        hidden=start.hidden,
-        weights=(solved.numpy() * scale).astype(np.float32),
-    )
+    left: torch.Tensor, right: torch.Tensor, look: BoolArray, penalty: float
+) -> Float64Array:
+    """Return (answer, 1 + feature + width): the weights of what is looked at, 0 of the rest."""
+    at = torch.from_numpy(np.flatnonzero(look))
+    ridge = torch.full((len(at),), penalty, dtype=torch.float64)
+    ridge[0] = 0
+    weights = torch.zeros((right.shape[1], len(left)), dtype=torch.float64)
+    weights[:, at] = torch.linalg.solve(left[at][:, at] + torch.diag(ridge), right[at]).T
+    return weights.numpy()

@@ -14,6 +14,8 @@ from cloudfree.core.types import BoolArray, Float32Array, Float64Array, UInt16Ar
 
 FEWEST_PIXELS = 200
 """With fewer pixels seen in both, a reference keeps its numbers (gain 1, offset 0)."""
+_MOST_PIXELS = 8192
+"""Of those seen in both so many tell gain and offset, evenly picked."""
 _ROUNDS = 10
 _HUBER = 1.345
 """Residuals beyond this many standard deviations count less (Huber 1981: 95 % efficiency)."""
@@ -62,11 +64,12 @@ def harmonise(
     gain = np.zeros((len(reflectance), bands, bands), np.float32)
     offset = np.zeros((len(reflectance), bands), np.float32)
     for ref, numbers in enumerate(reflectance):
-        both = seen & clear[ref]
+        both = np.flatnonzero(seen & clear[ref])
+        both = both[:: max(1, -(-len(both) // _MOST_PIXELS))]
         x, y = numbers[:, both].astype(np.float64), target[:, both].astype(np.float64)
         present = numbers[:, clear[ref]].any(axis=1)
         for band in range(bands):
-            if both.sum() < FEWEST_PIXELS or not present.any():
+            if len(both) < FEWEST_PIXELS or not present.any():
                 gain[ref, band, band] = 1
                 continue
             columns = [band] if present[band] else np.flatnonzero(present)

@@ -27,17 +27,17 @@ def deal_folds(cells: Int64Array) -> tuple[Int64Array, int]:
 def weigh(errors: Float32Array, cells: Int64Array) -> Float32Array:
     """Return (expert, band): weights, none negative, that sum to one and leave the least error.
 
-    ``errors`` are (expert, n, band), ``cells`` (n,). What is common to a cell is taken off first:
+    ``errors`` are (expert, band, n), ``cells`` (n,). What is common to a cell is taken off first:
     the fit at the rims of clouds mends it.
     """
     _, index = np.unique(cells, return_inverse=True)
     sizes = np.bincount(index)
-    experts, _, bands = errors.shape
+    experts, bands, pixels = errors.shape
     weights = np.zeros((experts, bands), np.float32)
     for band in range(bands):
-        inner = np.empty(errors.shape[:2])
+        inner = np.empty((experts, pixels))
         for expert in range(experts):
-            error = errors[expert, :, band].astype(np.float64)
+            error = errors[expert, band].astype(np.float64)
             inner[expert] = error - (np.bincount(index, error) / sizes)[index]
         weights[:, band] = _least_squares(inner)
     return weights

@@ -17,14 +17,18 @@ import numpy as np
 from cloudfree.core.types import AnyArray, BoolArray, Float32Array, Int64Array
 from cloudfree.restoration.other_days.evidence import OBSERVATIONS, Evidence, gather
 from cloudfree.restoration.other_days.experts import (
-    BLOCK_PX,
     DESIGNS,
     DOUBT,
     EXPERTS,
+    LAYOUTS,
+    STEP_PX,
+    Layout,
     Learnt,
     estimate,
+    find_experts,
     lay_out,
     learn,
+    learn_doubt,
 )
 from cloudfree.restoration.other_days.harmonise import FEWEST_PIXELS, Harmonisation, harmonise
 from cloudfree.restoration.other_days.one_thread import run_on_one_thread
@@ -32,6 +36,8 @@ from cloudfree.restoration.other_days.referee import FEWEST_CELLS, deal_folds, w
 from cloudfree.restoration.other_days.references import References, Sample, sort_by_time
 from cloudfree.restoration.other_days.vetoes import Limits, admit, measure_limits, stands_out
 
+BLOCK_PX = 8 * STEP_PX
+"""Pixels are made so many at a time, the last block padded."""
 MOST_PIXELS = 32_768
 """So many seen pixels of a sample serve for learning, drawn where there are more."""
 _SEED = 1
@@ -52,12 +58,11 @@ class SceneFit:
     """What brings each reference to the target's numbers."""
     limits: Limits
     """What observations are dropped by."""
-    learnt: dict[str, Learnt]
-    """Expert -> what it learnt; empty where too little was seen: the line makes all pixels."""
+    learnt: dict[Layout, Learnt]
+    """Layout -> what the line misses, each expert's bands, and by rank at last the root of the
+    error; empty where too little was seen: the line makes all pixels."""
     weights: Float32Array
     """(expert, band) of EXPERTS; none negative, each band's sum is 1."""
-    doubt: Learnt | None
-    """What tells a pixel's error, as its square root; None where nothing was judged."""
     judged: Float32Array
     """(expert + 1, band): root mean square errors on hidden seen pixels, of the experts and of
     their fusion; NaN where nothing was judged."""
@@ -65,11 +70,12 @@ class SceneFit:
     def to_bytes(self) -> bytes:
         """Return the fit as a file's content; the same fit gives the same bytes."""
         arrays: dict[str, AnyArray] = {name: getattr(self, name) for name in _ARRAYS}
-        parts: dict[str, Harmonisation | Limits | Learnt] = {**self.learnt}
-        if self.doubt is not None:
-            parts["doubt"] = self.doubt
-        parts |= {"harmonisation": self.harmonisation, "limits": self.limits}
-        for name, part in parts.items():
+        parts: list[tuple[str, Harmonisation | Limits | Learnt]] = [
+            ("harmonisation", self.harmonisation),
+            ("limits", self.limits),
+            *self.learnt.items(),
+        ]
+        for name, part in parts:
             for field in fields(part):
                 arrays[f"{name}.{field.name}"] = getattr(part, field.name)
         file = io.BytesIO()
@@ -86,8 +92,7 @@ class SceneFit:
             return cls(
                 harmonisation=Harmonisation(**_part(arrays, "harmonisation")),
                 limits=Limits(**_part(arrays, "limits")),
-                learnt={n: Learnt(**_part(arrays, n)) for n in DESIGNS if n in names},
-                doubt=Learnt(**_part(arrays, "doubt")) if "doubt" in names else None,
+                learnt={n: Learnt(**_part(arrays, n)) for n in LAYOUTS if n in names},
                 **{name: arrays[name] for name in _ARRAYS},
             )
         except _NO_FIT as error:
@@ -142,15 +147,13 @@ def ask_experts(fit: SceneFit, references: References) -> dict[str, Float32Array
     order = _order(fit, references)
     shape = references.reflectance.shape[1:]
     answers = {
-        name: np.zeros(shape, np.float32)
-        for name in EXPERTS
-        if name in fit.learnt or name not in DESIGNS
+        name: np.zeros(shape, np.float32) for name in EXPERTS if fit.learnt or name not in DESIGNS
     }
 
     def ask() -> None:
         for part, evidence in _walk_blocks(fit, references, order):
-            for name, answer in _ask(fit, evidence).items():
-                answers[name][:, part] = np.where(evidence.has_any, answer, 0)
+            for name, answer in _ask(fit, evidence)[0].items():
+                _put(answers[name], part, np.where(evidence.has_any, answer, 0))
 
     run_on_one_thread(ask)
     return answers
@@ -184,7 +187,6 @@ def _fit(sample: Sample) -> SceneFit:
         limits=limits,
         learnt={},
         weights=_only("line", len(target)),
-        doubt=None,
         judged=np.full((len(EXPERTS) + 1, len(target)), np.nan, np.float32),
     )
     cells = sample.cells[rows]
@@ -194,7 +196,7 @@ def _fit(sample: Sample) -> SceneFit:
     partners = rng.choice(made, len(rows))
     asked = references.take_pixels(partners)
     theirs = _admit(fit, asked, harmonisation.apply(asked.reflectance))
-    shared = own & theirs
+    shared = _admit(fit, replace(seen, clear=seen.clear & theirs), numbers)
     return _learn(fit, target, numbers, own, np.where(shared.any(axis=0), shared, own), cells)
 
 
@@ -241,37 +243,39 @@ def _learn(
     truth = truth[:, both]
     folds, count = deal_folds(cells[both])
     judged = slice(len(rows), None)
-    missed = (truth - evidence.line).T.astype(np.float64)
-    errors = [evidence.closest.T - truth.T, evidence.line.T - truth.T]
+    missed = truth - evidence.line
+    errors = [(evidence.closest - truth)[None], -missed[None]]
+    features = {layout: lay_out(layout, evidence) for layout in LAYOUTS}
     learnt = {}
-    for name, design in DESIGNS.items():
-        features = lay_out(design, evidence)
-        learnt[name], held_out = learn(design, features, missed, folds, count)
-        errors.append(held_out - missed.astype(np.float32))
-    shown = np.stack([error[judged] for error in errors])
+    for layout in LAYOUTS:
+        found = learn(layout, features[layout], missed.astype(np.float64), folds, count)
+        learnt[layout], held_out = found
+        errors.append(held_out.reshape(-1, *missed.shape) - missed)
+    shown = np.concatenate(errors)[:, :, judged]
     weights = weigh(shown, cells[both][judged])
-    fused = (shown * weights[:, None]).sum(axis=0)
+    fused = (shown * weights[:, :, None]).sum(axis=0)
+    learnt["rank"] = _learn_doubt(
+        learnt["rank"], features["rank"][:, judged], np.abs(fused).mean(axis=0)
+    )
     return replace(
         fit,
         learnt=learnt,
         weights=weights,
-        doubt=_learn_doubt(lay_out(DOUBT, evidence)[judged], np.abs(fused).mean(axis=1)),
-        judged=np.sqrt(np.mean(np.concatenate([shown, fused[None]]) ** 2, axis=1)),
+        judged=np.sqrt(np.mean(np.concatenate([shown, fused[None]]) ** 2, axis=2)),
     )
 
 
-def _learn_doubt(features: Float32Array, error: Float32Array) -> Learnt:
-    """Return what tells the error (n,): its root is learnt, which large ones do not rule."""
-    root = np.sqrt(error.astype(np.float64))[:, None]
-    learnt, _ = learn(DOUBT, features, root, np.zeros(len(root), np.int64), 1)
-    told = np.mean(_tell_error(learnt, features), dtype=np.float64)
-    scale = np.sqrt(error.mean(dtype=np.float64) / max(told, 1e-6))
-    return replace(learnt, weights=(learnt.weights * scale).astype(np.float32))
+def _learn_doubt(learnt: Learnt, features: Float32Array, error: Float32Array) -> Learnt:
+    """Return ``learnt`` with what tells the error (n,): its root, which large ones do not rule."""
+    doubting = learn_doubt(learnt, features, np.sqrt(error.astype(np.float64)))
+    told = np.mean(_square(estimate(doubting, features)[-1]), dtype=np.float64)
+    doubting.weights[-1] *= np.sqrt(error.mean(dtype=np.float64) / max(told, 1e-6))
+    return doubting
 
 
-def _tell_error(doubt: Learnt, features: Float32Array) -> Float32Array:
-    """Return (n,) expected absolute errors."""
-    told: Float32Array = np.maximum(estimate(doubt, features)[:, 0], 0) ** 2
+def _square(root: Float32Array) -> Float32Array:
+    """Return (n,) expected absolute errors of their estimated roots."""
+    told: Float32Array = np.maximum(root, 0) ** 2
     return told
 
 
@@ -287,46 +291,63 @@ def _make(fit: SceneFit, references: References, order: Int64Array) -> MadePixel
     )
     for part, evidence in _walk_blocks(fit, references, order):
         there = evidence.has_any
-        made.count[part] = evidence.used.sum(axis=0)
-        made.nearest[part] = np.where(there, order[evidence.nearest], -1)
-        made.nearest_days[part] = np.where(there, fit.days[evidence.nearest], 0)
-        if fit.doubt is not None:
-            error = _tell_error(fit.doubt, lay_out(DOUBT, evidence))
-            made.expected_error[part] = np.where(there, error, np.nan)
-        fused, disagreement = _fuse(fit, evidence)
-        made.reflectance[:, part] = np.where(there, fused, 0)
-        made.disagreement[part] = np.where(there, disagreement, 0)
+        answers, error = _ask(fit, evidence)
+        fused, disagreement = _fuse(fit, answers)
+        block = MadePixels(
+            reflectance=np.where(there, fused, 0),
+            count=evidence.used.sum(axis=0),
+            nearest=np.where(there, order[evidence.nearest], -1),
+            nearest_days=np.where(there, fit.days[evidence.nearest], 0),
+            disagreement=np.where(there, disagreement, 0),
+            expected_error=np.where(there, error, np.nan),
+        )
+        for field in fields(MadePixels):
+            _put(getattr(made, field.name), part, getattr(block, field.name))
     return made
+
+
+def _put(whole: AnyArray, part: slice, block: AnyArray) -> None:
+    """Write a block (…, BLOCK_PX) without its padding."""
+    whole[..., part] = block[..., : part.stop - part.start]
 
 
 def _walk_blocks(
     fit: SceneFit, references: References, order: Int64Array
 ) -> Iterator[tuple[slice, Evidence]]:
-    """Yield the evidence of the pixels, a block at a time; nothing without references."""
-    for start in range(0, references.pixels if len(order) else 0, BLOCK_PX):
-        part = slice(start, start + BLOCK_PX)
-        block = references.take_pixels(part).take_references(order)
+    """Yield the evidence of the pixels, a block at a time; nothing without references.
+
+    Blocks have one size, filled up with the last pixel.
+    """
+    pixels = references.pixels if len(order) else 0
+    for start in range(0, pixels, BLOCK_PX):
+        where = np.minimum(np.arange(start, start + BLOCK_PX), pixels - 1)
+        block = references.take_pixels(where).take_references(order)
         numbers = fit.harmonisation.apply(block.reflectance)
+        part = slice(start, min(start + BLOCK_PX, pixels))
         yield part, gather(numbers, _admit(fit, block, numbers), fit.days)
 
 
-def _ask(fit: SceneFit, evidence: Evidence) -> dict[str, Float32Array]:
-    """Return expert -> (band, n)."""
+def _ask(fit: SceneFit, evidence: Evidence) -> tuple[dict[str, Float32Array], Float32Array]:
+    """Return expert -> (band, n), and (n,) the error that is expected, NaN where nobody knows."""
+    bands, pixels = evidence.line.shape
     answers = {"closest": evidence.closest, "line": evidence.line}
-    for name, learnt in fit.learnt.items():
-        features = lay_out(DESIGNS[name], evidence)
-        answers[name] = evidence.line + estimate(learnt, features).T
-    return answers
+    error = np.full(pixels, np.nan, np.float32)
+    for layout, learnt in fit.learnt.items():
+        told = estimate(learnt, lay_out(layout, evidence))
+        for index, name in enumerate(find_experts(layout)):
+            answers[name] = evidence.line + told[index * bands : (index + 1) * bands]
+        if layout == DOUBT.layout:
+            error = _square(told[-1])
+    return answers, error
 
 
-def _fuse(fit: SceneFit, evidence: Evidence) -> tuple[Float32Array, Float32Array]:
+def _fuse(fit: SceneFit, answers: dict[str, Float32Array]) -> tuple[Float32Array, Float32Array]:
     """Return (band, n) the experts' weighted mean and (n,) how far they lie from it."""
-    fused = np.zeros_like(evidence.line)
-    answers = _ask(fit, evidence)
+    fused = np.zeros_like(answers["line"])
     for name, answer in answers.items():
         fused += fit.weights[EXPERTS.index(name)][:, None] * answer
     spread = np.zeros_like(fused)
-    asked = fit.learnt or answers
+    asked = [name for name in DESIGNS if name in answers] or list(answers)
     for name in asked:
         spread += (answers[name] - fused) ** 2
     disagreement: Float32Array = np.sqrt(spread / np.float32(len(asked))).mean(axis=0)

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloudfree.core.types import BoolArray, Float32Array, Int64Array
-from cloudfree.restoration.other_days.evidence import keep_nearest
+from cloudfree.restoration.other_days.evidence import (
+    first_from,
+    keep_nearest,
+    last_before,
+    take,
+)
 
 _SPIKE_DN = 600.0
 """An observation within this of its neighbours in time is never taken for cloud or shadow."""
@@ -44,11 +49,10 @@ def measure_limits(
     """Return the limits of a sample: see References for the arrays, ``numbers`` harmonised."""
     before, after, inner, _ = _neighbours(clear)
     spike = np.full(numbers.shape[1], _SPIKE_DN, np.float32)
-    ref, pixel = np.nonzero(inner)
-    if len(ref) >= _FEWEST_PIXELS:
-        middle = (numbers[before[ref, pixel], :, pixel] + numbers[after[ref, pixel], :, pixel]) / 2
-        missed = np.abs(numbers[ref, :, pixel] - middle)
-        spike = np.maximum(spike, _SPIKE_SIGMAS * _TO_SIGMA * np.median(missed, axis=0))
+    if np.count_nonzero(inner) >= _FEWEST_PIXELS:
+        missed = np.abs(numbers - (take(numbers, before) + take(numbers, after)) / 2)
+        usual = np.array([np.median(of_band[inner]) for of_band in missed.swapaxes(0, 1)])
+        spike = np.maximum(spike, _SPIKE_SIGMAS * _TO_SIGMA * usual)
     shape = (len(clear), 0) if radar_change_db is None else radar_change_db.shape[:2]
     middle_db, most_db = np.zeros(shape, np.float32), np.full(shape, np.inf, np.float32)
     for index in np.ndindex(shape):
@@ -124,16 +128,16 @@ def _changed(change_db: Float32Array, limits: Limits) -> BoolArray:
 def _spikes(numbers: Float32Array, clear: BoolArray, limit: Float32Array) -> BoolArray:
     """Return (ref, n): brighter (or darker) than both neighbours in time, and darker in no band."""
     before, after, inner, end = _neighbours(clear)
-    found = np.zeros(clear.shape, bool)
-    for where, factor in ((inner, 1.0), (end, _END_FACTOR)):
-        ref, pixel = np.nonzero(where)
-        value = numbers[ref, :, pixel]
-        one, other = numbers[before[ref, pixel], :, pixel], numbers[after[ref, pixel], :, pixel]
-        above, below = value - np.maximum(one, other), np.minimum(one, other) - value
-        most = limit * np.float32(factor)
-        cloud = (above > most).any(axis=1) & (below <= 0).all(axis=1)
-        shadow = (below > most).any(axis=1) & (above <= 0).all(axis=1)
-        found[ref, pixel] = cloud | shadow
+    judged = inner | end
+    if not judged.any():
+        return judged
+    one, other = take(numbers, before), take(numbers, after)
+    above, below = numbers - np.maximum(one, other), np.minimum(one, other) - numbers
+    factor = np.where(end, np.float32(_END_FACTOR), np.float32(1))
+    most = limit[:, None] * factor[:, None]
+    cloud = (above > most).any(axis=1) & (below <= 0).all(axis=1)
+    shadow = (below > most).any(axis=1) & (above <= 0).all(axis=1)
+    found: BoolArray = np.logical_or(cloud, shadow) & judged
     return found
 
 
@@ -143,21 +147,14 @@ def _neighbours(clear: BoolArray) -> tuple[Int64Array, Int64Array, BoolArray, Bo
     Those of an inner one lie on either side, those of the first and last one are the next two.
     The last two arrays say which are inner and which ends; where a pixel has but two, none is.
     """
-    references, n = clear.shape
-    before, after = np.full(clear.shape, -1), np.full(clear.shape, -1)
-    second_before, second_after = np.full(clear.shape, -1), np.full(clear.shape, -1)
-    for steps, near, far in (
-        (range(references), before, second_before),
-        (reversed(range(references)), after, second_after),
-    ):
-        last, last_but_one = np.full(n, -1), np.full(n, -1)
-        for ref in steps:
-            near[ref], far[ref] = last, last_but_one
-            last_but_one = np.where(clear[ref], last, last_but_one)
-            last = np.where(clear[ref], ref, last)
-    inner = clear & (before >= 0) & (after >= 0)
-    first = clear & (before < 0) & (second_after >= 0)
-    final = clear & (after < 0) & (second_before >= 0)
-    one = np.where(first, after, before)
-    other = np.where(first, second_after, np.where(final, second_before, after))
-    return one, other, inner, first | final
+    last, first = last_before(clear), first_from(clear)
+    before, after = last[:-1], first[1:]
+    none_before, none_after = before < 0, after == len(clear)
+    second_before = np.take_along_axis(last, np.maximum(before, 0), axis=0)
+    second_after = np.take_along_axis(first, np.minimum(after + 1, len(clear)), axis=0)
+    inner = clear & ~none_before & ~none_after
+    oldest = clear & none_before & (second_after < len(clear))
+    newest = clear & none_after & (second_before >= 0)
+    one = np.where(oldest, after, before)
+    other = np.where(oldest, second_after, np.where(newest, second_before, after))
+    return one, other, inner, oldest | newest

@@ -88,7 +88,8 @@ def test_a_mark_is_named_for_its_chunk(job: tuple[int, int, int]) -> None:
 
 def test_marks_are_summed_and_those_of_another_run_or_grid_do_not_count(ledger: Ledger) -> None:
     ledger.mark(mark_name(1, 2, 4), record("k1", seen=7))
-    ledger.mark(mark_name(0, 0, 2), record("k1", seen=5, seconds={"cube.load": 1, "blend": 2}))
+    seconds = {"cube.load": 1, "blend": 2}
+    ledger.mark(mark_name(0, 0, 2), record("k1", seen=5, other_days=3, seconds=seconds))
     ledger.mark(mark_name(0, 0, 3), record("k0", seen=9))
     ledger.mark(mark_name(0, 3, 0), record("k1", seen=9))
     done, totals = ledger.read_done("k1", CUTS)
@@ -96,7 +97,10 @@ def test_marks_are_summed_and_those_of_another_run_or_grid_do_not_count(ledger: 
     assert (1, 2, 4) in done
     assert (0, 0, 2) in done
     assert (0, 0, 3) not in done
-    assert totals.pixels == {"seen": 12, "reconstructed": 2, "not_restored": 4, "limited": 6}
+    assert totals.pixels == {
+        "seen": 12, "reconstructed": 2, "not_restored": 4, "limited": 6,
+        "other_days": 3,  # earlier marks do not say it
+    }  # fmt: skip
     assert (totals.windows, totals.windows_skipped) == (8, 10)
     assert totals.seconds == {"cube.load": 1.5, "blend": 2}
     assert totals.retries == {"reset": 2}

@@ -111,7 +111,7 @@ def test_cells_are_hidden_whole_and_folds_are_even() -> None:
 def test_weights_are_those_of_independent_errors() -> None:
     """The best shares of independent errors go as one over the variance."""
     sigmas = np.array([10.0, 20.0, 40.0])
-    errors = RNG.normal(0, sigmas[:, None, None], (3, 60_000, 2)).astype(np.float32)
+    errors = RNG.normal(0, sigmas[:, None, None], (3, 2, 60_000)).astype(np.float32)
     weights = weigh(errors, np.arange(60_000) // 100)
     best = (1 / sigmas**2) / (1 / sigmas**2).sum()
     np.testing.assert_allclose(weights, np.tile(best[:, None], 2), atol=0.02)
@@ -121,6 +121,6 @@ def test_what_is_common_to_a_cell_does_not_count() -> None:
     cells = np.arange(20_000) // 100
     common = RNG.normal(0, 300, 200)[cells]
     fine = RNG.normal(0, 20, 20_000)
-    errors = np.stack([common, fine + 0.0])[:, :, None].astype(np.float32)
+    errors = np.stack([common, fine])[:, None].astype(np.float32)
     weights = weigh(errors, cells)
     assert weights[0, 0] > 0.99

@@ -13,8 +13,8 @@ import pytest
 
 from cloudfree.restoration.other_days import References, Sample, SceneFit, fit_scene, make_pixels
 from cloudfree.restoration.other_days.evidence import OBSERVATIONS
-from cloudfree.restoration.other_days.experts import BLOCK_PX, EXPERTS
-from cloudfree.restoration.other_days.scene_fit import MadePixels, ask_experts
+from cloudfree.restoration.other_days.experts import DESIGNS, EXPERTS
+from cloudfree.restoration.other_days.scene_fit import BLOCK_PX, MadePixels, ask_experts
 from tests.other_days import BANDS, DAYS, HEIGHT, NOISE_DN, WIDTH, paint
 
 PLACE = paint(DAYS)
@@ -267,6 +267,17 @@ def test_made_pixels_that_have_less_are_practised() -> None:
     assert PLACE.error(made.reflectance) < 0.9 * PLACE.error(plain.reflectance)
 
 
+def test_what_counts_only_where_a_nearer_one_is_missing_is_practised() -> None:
+    """The oldest day shows the truth; seen pixels have four nearer ones before, hidden three."""
+    place = paint(np.insert(DAYS, 0, -50))
+    numbers = place.sample.references.reflectance.copy()
+    numbers[0] = np.rint(place.target)
+    clear = np.ones(numbers[:, 0].shape, bool)
+    clear[3, place.hidden] = False
+    made = restore(place.given(reflectance=numbers, clear=clear))
+    assert place.error(made.reflectance) < NOISE_DN
+
+
 # what a pixel says of itself
 
 
@@ -307,7 +318,7 @@ def test_the_expected_error_is_large_where_the_error_is() -> None:
 def test_disagreement_is_how_far_learning_experts_lie_from_the_fusion() -> None:
     fit, made = fitted()
     answers = ask_experts(fit, PLACE.sample.references)
-    apart = np.stack([answers[name] - made.reflectance for name in fit.learnt])
+    apart = np.stack([answers[name] - made.reflectance for name in DESIGNS])
     expected = np.sqrt(np.mean(apart**2, axis=0)).mean(axis=0)
     np.testing.assert_allclose(made.disagreement, expected, rtol=1e-3, atol=1e-2)
 

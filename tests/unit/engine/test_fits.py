@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cloudfree.engine.prepare import Fits
+from cloudfree.engine.fits import Fits
 from cloudfree.pixels.radiometry import OpticalStatistics, RadarStatistics
 from cloudfree.walk.makers import Choice
 from cloudfree.walk.measure import PairStatistics
