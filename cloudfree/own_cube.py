@@ -26,6 +26,7 @@ from cloudfree.core.source import NOT_RESTORED, OTHER_DAYS, RECONSTRUCTED
 from cloudfree.core.types import (
     AnyArray,
     BoolArray,
+    Float32Array,
     Int64Array,
     Masks,
     Model,
@@ -46,6 +47,7 @@ from cloudfree.own_other_days import (
 from cloudfree.pixels.observation import Observation, OtherDays
 from cloudfree.pixels.radiometry import is_measured, known_pixels
 from cloudfree.restoration.bundle import open_bundle
+from cloudfree.restoration.inpainting import inpaint_rest
 from cloudfree.restoration.other_days import SceneFit
 from cloudfree.restoration.restore import restore_windows
 from cloudfree.restoration.rims import REACH_PX, fit_rims
@@ -116,7 +118,7 @@ def restore_cube(
     optical: xr.DataArray,
     radar: xr.DataArray,
     mask: xr.DataArray,
-    model: str | Path | Model = "small",
+    model: str | Path | Model = "auto",
     *,
     chunk_px: int = 1024,
     reference_days: float = 75,
@@ -138,18 +140,18 @@ def restore_cube(
     hidden is exactly as given. What is hidden is made, where the optical picture has several dates,
     of what other dates within ``reference_days`` saw of the same pixel (at most eight before and
     eight after), by experts that were judged on pixels which this date saw. What no other date saw,
-    or with ``reference_days`` 0, is made of radar and surroundings where there is radar, else
-    nodata. What the optical picture holds under the mask may help a model that looks through thin
-    cloud, and may be nodata. ``source`` is 0 nodata, 1 seen, 2 reconstructed, 3 not restored,
-    4 made of other days.
+    or with ``reference_days`` 0, is made of radar and surroundings where there is radar; elsewhere
+    it is nodata or, with model ``auto``, smooth colour of what lies around. What the optical
+    picture holds under the mask may help a model that looks through thin cloud, and may be nodata.
+    ``source`` is 0 nodata, 1 seen, 2 reconstructed, 3 not restored, 4 made of other days.
 
-    ``model`` is the name of a built-in model, the folder of a bundle, or one that was loaded; one
-    that wants other days is told what they say, and still makes only what no other date saw. Each
-    time is stretched by statistics of its seen pixels, from at most 36 windows spread over the
-    cube: another cut of the same scene has others. Where they show no ground at all nothing is
-    made, with a warning. ``chunk_px`` is the side of what is restored at once, and does not change
-    the answer. Raises RequestError of one line where something does not fit; where only the values
-    can tell, on computing.
+    ``model`` is the name of a built-in model, the folder of a bundle, or one that was loaded;
+    ``auto`` measures for each time which of them serves. One that wants other days is told what
+    they say, and still makes only what no other date saw. Each time is stretched by statistics of
+    its seen pixels, from at most 36 windows spread over the cube: another cut of the same scene has
+    others. Where they show no ground at all nothing is made, with a warning. ``chunk_px`` is the
+    side of what is restored at once, and does not change the answer. Raises RequestError of one
+    line where something does not fit; where only the values can tell, on computing.
 
     >>> import numpy as np, xarray as xr
     >>> from cloudfree.synthetic.landscape import paint_landscape
@@ -411,6 +413,15 @@ def _restore_block(
         limits=(low, high),
         origin=block.origin,
     )
+    if statistics.choice is not None and is_measured(stretch):
+        done = inpaint_rest(
+            done,
+            observation.reflectance,
+            observation.masks,
+            colour=_spread_colour(statistics.choice.colour, observation),
+            limits=(low, high),
+            origin=block.origin,
+        )
     source, given = done.source[block.core], cut.optical[:, *block.core]
     made = done.reflectance[:, *block.core]
     if fit is not None:
@@ -419,6 +430,12 @@ def _restore_block(
     unit = REFLECTANCE_SCALE if given.dtype.kind == "f" else 1
     answer = np.where((source == RECONSTRUCTED) | of_others, made * unit, given)
     return np.where(source == NOT_RESTORED, cut.nodata, answer).astype(given.dtype), source
+
+
+def _spread_colour(colour: tuple[float, ...], observation: Observation) -> Float32Array:
+    """Return (band, y, x): the colour where the optical picture has a pixel, else NaN."""
+    numbers = np.array(colour, np.float32)[:, None, None]
+    return np.where(observation.optical_scene > 0, numbers, np.float32(np.nan))
 
 
 def _make_of_other_days(

@@ -32,13 +32,14 @@ from cloudfree.pixels.observation import Observation
 from cloudfree.pixels.observe import observe
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.screen import look
+from cloudfree.restoration.auto import BASELINE, INPAINTING
 from cloudfree.restoration.baseline import Baseline
 from cloudfree.restoration.bundle import open_bundle
+from cloudfree.restoration.inpainting import spread_seen
 from cloudfree.restoration.restore import restore_alone
-from cloudfree.restoration.smoothing import local_mean
-from cloudfree.synthetic.clouds import CLEAR_THICKNESS, draw_cloud
 from cloudfree.walk.chunk import ask_other_days, choose, restore
-from cloudfree.walk.chunk_pixels import compose, core_signs, doubt_of
+from cloudfree.walk.chunk_pixels import compose, core_signs, doubt_of, find_colours
+from cloudfree.walk.hiding import borrow_cloud, draw_over
 from cloudfree.walk.other_days import MadeOfOtherDays
 from cloudfree.walk.references import taught
 from cloudfree.walk.run_facts import Candidate, RunFacts, core_of
@@ -47,14 +48,8 @@ logger = logging.getLogger(__name__)
 
 _FEWEST_PIXELS = 200
 """A place where fewer are hidden says nothing."""
-_DRAWN_COVER = 0.4
-"""Share under cloud where none of the scene's own can be taken."""
-_SCALES_PX = (1, 4, 16)
-_FADE = 5e-4
-"""Of the inpainting, which is also the ground that a cloud is lifted off: as in ``rims``."""
 _SAMPLE = 4000
 """Pixels of a place that the calibration learns from."""
-BASELINE, INPAINTING = "baseline", "inpainting"
 OTHER_DAYS = "other days"
 _EXPERTS = ("closest", "line")
 """What is asked beside the fusion of all experts."""
@@ -164,19 +159,22 @@ def check_place(facts: RunFacts, model: Model, place: Place, fetcher: Fetcher) -
     wanted = hidden[core] & pixels_inside(facts.plan.area, chunk.geobox)
     if np.count_nonzero(wanted) < _FEWEST_PIXELS:
         return FoundInPlace()
-    with_radar = wanted & truth.has_radar[core]
-    candidate = _make_candidate(facts, model, place.step, chunk, clouded, with_radar)
+    fills_all = find_colours(facts, facts.steps[place.step]) is not None
+    in_reach = wanted if fills_all else wanted & truth.has_radar[core]
+    candidate = _make_candidate(facts, model, place.step, chunk, clouded, in_reach)
     made = _compose(facts, place.step, chunk, clouded, None, candidate)
     pictures = {model.contract.name: made}
     if model.contract.name != BASELINE:
         local = _FittedHere(model=Baseline(contract=open_bundle(BASELINE).contract))
-        fitted = _make_candidate(facts, local, place.step, chunk, clouded, with_radar)
+        fitted = _make_candidate(facts, local, place.step, chunk, clouded, in_reach)
         pictures[BASELINE] = _compose(facts, place.step, chunk, clouded, None, fitted)
-    pictures[INPAINTING] = _spread_seen(clouded, facts.plan.haloed(chunk))[:, *core]
+    origin = origin_px(facts.plan.haloed(chunk))
+    spread = spread_seen(clouded.reflectance, clouded.masks.seen, origin=origin)
+    pictures[INPAINTING] = spread[:, *core]
     with_signs = facts.settings.uncertainty.write
     signs = core_signs(facts, chunk, clouded, candidate) if with_signs else None
     # no model of a pair of scenes may reach here
-    check = _judge(facts, place, pictures, truth, core, with_radar & made.any(axis=0), signs)
+    check = _judge(facts, place, pictures, truth, core, in_reach & made.any(axis=0), signs)
     others = _ask_other_days(facts, model.contract, place, chunk, clouded, wanted, fetcher)
     if others is None:
         return FoundInPlace(reconstructed=check)
@@ -271,45 +269,13 @@ def _lay_cloud(
     facts: RunFacts, place: Place, chunk: Chunk, truth: Observation, fetcher: Fetcher
 ) -> tuple[BoolArray, Observation]:
     """Return (y, x) which seen pixels a cloud hides, and what would be observed then."""
-    shape = truth.masks.seen.shape
     if place.cloud_from is None:
-        cloud = draw_cloud(shape, len(truth.reflectance), np.random.default_rng(place.seed))
-        over = cloud.thickness > np.quantile(cloud.thickness, 1 - _DRAWN_COVER)
-        colours = cloud.texture_dn
-    else:
-        donor = _place_chunk(facts.plan, place.cloud_from).geobox
-        halo = facts.plan.halo_px
-        geobox = GeoBox(chunk.geobox.shape, donor.affine, donor.crs).pad(halo, halo)
-        other = _observe(facts, place.step, geobox, fetcher)
-        axes = MIRRORS[place.mirror]
-        over = np.flip(other.masks.made, axes)
-        colours = move_cloud(
-            np.flip(other.reflectance, axes).astype(np.float32),
-            np.flip(_spread_seen(other, geobox), axes),
-            truth.reflectance.astype(np.float32),
-        )
-    hidden = truth.masks.seen & over
-    masks = Masks(seen=truth.masks.seen & ~hidden, made=truth.masks.made | hidden)
-    clouded = np.clip(np.rint(colours), 1, np.iinfo(np.uint16).max)
-    reflectance = np.where(hidden, clouded, truth.reflectance).astype(np.uint16)
-    return hidden, replace(truth, masks=masks, reflectance=reflectance)
-
-
-def move_cloud(
-    clouded: Float32Array, ground: Float32Array, other_ground: Float32Array
-) -> Float32Array:
-    """Return (band, y, x): a cloud and its shadow over other ground, in reflectance numbers.
-
-    ``ground`` is what the cloud lies over in ``clouded``, about. Where that is brightened, the
-    cloud's share of the light is taken for as large as in ``clouds.clip_cloud``, and the rest shows
-    the other ground; where it is darkened, the other ground is by as much.
-    """
-    thickness = (clouded - ground).mean(axis=0)
-    ground_share = 1 - np.clip(thickness / (2 * CLEAR_THICKNESS), 0, 1)
-    lit = clouded + ground_share * (other_ground - ground)
-    light = np.clip(clouded.mean(axis=0) / np.maximum(ground.mean(axis=0), 1), 0, 1)
-    moved: Float32Array = np.where(thickness >= 0, lit, light * other_ground)
-    return moved
+        return draw_over(truth, place.seed)
+    donor = _place_chunk(facts.plan, place.cloud_from).geobox
+    halo = facts.plan.halo_px
+    geobox = GeoBox(chunk.geobox.shape, donor.affine, donor.crs).pad(halo, halo)
+    other = _observe(facts, place.step, geobox, fetcher)
+    return borrow_cloud(truth, other, MIRRORS[place.mirror], origin_px(geobox))
 
 
 def _make_candidate(
@@ -352,15 +318,3 @@ class _FittedHere:
 
     def __call__(self, optical: Float32Array, radar: Float32Array, masks: Masks) -> Float32Array:
         return restore_alone(self.model, optical, radar[:, :1], masks)
-
-
-def _spread_seen(observation: Observation, geobox: GeoBox) -> Float32Array:
-    """Return (band, y, x): what was seen, and its local mean elsewhere; it knows no radar."""
-    seen = observation.masks.seen
-    values = observation.reflectance.astype(np.float32)
-    mean = np.array([band[seen].mean() if seen.any() else 0 for band in values], np.float32)
-    mean = mean[:, None, None]
-    around = local_mean(
-        values - mean, seen, origin=origin_px(geobox), scales=_SCALES_PX, fade=_FADE
-    )
-    return np.where(seen, values, mean + around)

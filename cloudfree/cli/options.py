@@ -120,7 +120,10 @@ def request_options(command: F) -> F:
             type=float,
             help="Leave out scenes with more cloud than this, in percent, by their metadata.",
         ),
-        click.option("--model", help="Name of a built-in model or folder of a bundle."),
+        click.option(
+            "--model",
+            help="A built-in model or the folder of a bundle; auto takes what serves.",
+        ),
         click.option("--bands", help="Optical bands of the product, such as B04,B03,B02,B08."),
         click.option(
             "--crs",

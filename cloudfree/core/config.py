@@ -225,8 +225,9 @@ class MaskSettings:
 class RestorationSettings:
     """Which model restores, and how."""
 
-    model: str = "small"
-    """Name of a built-in bundle or the folder of one."""
+    model: str = "auto"
+    """Name of a built-in bundle or the folder of one; ``auto`` measures on every scene which of
+    them makes its pixels."""
     batch_windows: int = 16
     """Windows given to the model at once."""
 

@@ -125,7 +125,7 @@ class Contract(Channels):
     version: str
     """Version of the bundle."""
     network: str
-    """Which code runs it: ``baseline`` or ``gan``."""
+    """Which code runs it: ``auto``, ``baseline`` or ``gan``."""
     levels: tuple[str, ...] = ()
     """Product levels of Sentinel-2 that it learnt on, such as ``L1C``; empty for any."""
     radar_kinds: tuple[str, ...] = ()
@@ -142,6 +142,8 @@ class Contract(Channels):
     """GAN1 of network ``gan``; without it GAN2 sees the radar alone."""
     cloud_removal: RemovalContract | None = None
     """GAN2 of network ``gan``."""
+    candidates: tuple[str, ...] = ()
+    """Bundles that network ``auto`` measures on every scene, beside what needs no training."""
     bars: BarsContract | None = None
     """For evaluations; a run does not use it."""
     weights: tuple[Weights, ...] = ()
@@ -151,6 +153,11 @@ class Contract(Channels):
     def wants_other_days(self) -> bool:
         """Whether the model is to know what other days say of every pixel of its windows."""
         return self.cloud_removal is not None and self.cloud_removal.wants_other_days
+
+    @property
+    def needs_radar(self) -> bool:
+        """Whether nothing is made of a pixel without radar."""
+        return self.network != "auto"
 
     def __post_init__(self) -> None:
         Channels.__post_init__(self)  # super() does not find it in a class with slots

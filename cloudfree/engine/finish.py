@@ -197,7 +197,8 @@ def _scenes(plan: Plan) -> Iterable[Scene]:
 def _unusable(state: dict[str, Any]) -> list[str]:
     """Return which other days could not be used, and why."""
     left_out = (one for fit in state.get("fits", ()) for one in fit["left_out"])
-    return [f"another day is left out: {why}" for why in dict.fromkeys(o["why"] for o in left_out)]
+    said = dict.fromkeys(one["why"] for one in left_out)
+    return [*(f"another day is left out: {why}" for why in said), *state.get("worse", {}).values()]
 
 
 def _summary(plan: Plan, state: dict[str, Any], totals: Totals, clock: Stopwatch) -> dict[str, Any]:
@@ -215,6 +216,7 @@ def _summary(plan: Plan, state: dict[str, Any], totals: Totals, clock: Stopwatch
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "scenes": [provenance.describe_scene(scene) for scene in _scenes(plan)],
         "statistics": state["statistics"],
+        "choice": state.get("choices", []),
         "pixels": dict(totals.pixels),
         "windows": {
             "computed": totals.windows,

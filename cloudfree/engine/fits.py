@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from distributed import Client, Future
 
 from cloudfree.cluster import Workers, run_all
+from cloudfree.core.bands import REFLECTANCE_SCALE
 from cloudfree.core.config import RunSettings
 from cloudfree.core.errors import OutputError
 from cloudfree.core.progress import Progress
@@ -20,8 +22,9 @@ from cloudfree.pixels.remote import Fetcher
 from cloudfree.planning.plan import Plan
 from cloudfree.scenes.scene import Reference, Scene
 from cloudfree.storage.outputs import Storage
-from cloudfree.walk.measure import before_the_start
+from cloudfree.walk.measure import PairStatistics, before_the_start
 from cloudfree.walk.references import FittedReferences, Unusable, fit_references
+from cloudfree.walk.run_facts import PairKey
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,27 @@ class Fits:
     """By optical scene."""
     unusable: dict[str, list[Unusable]]
     """Optical scene -> its other days that could not be used."""
+    worse: dict[str, str] = field(default_factory=dict)
+    """Optical scene -> why its other days are not used although they were fitted."""
+
+    def judge(self, statistics: dict[PairKey, PairStatistics]) -> Fits:
+        """Return the fits that are not worse than what else was measured to make a scene's pixels.
+
+        Both are errors of hidden seen pixels; only ``auto`` measures the second.
+        """
+        worse = {}
+        for (name, _), one in sorted(statistics.items()):
+            if name not in self.fitted or one.choice is None:
+                continue
+            fused = float(np.sqrt(np.mean(self.fitted[name].fit.judged[-1] ** 2)))
+            if fused > one.choice.smallest_rmse:  # False where either was not measured
+                worse[name] = (
+                    f"other days are wrong by {fused * REFLECTANCE_SCALE:.4f} on seen pixels of "
+                    f"{name}, {one.choice.maker} by "
+                    f"{one.choice.smallest_rmse * REFLECTANCE_SCALE:.4f}: they are not used there"
+                )
+        kept = {name: one for name, one in self.fitted.items() if name not in worse}
+        return replace(self, fitted=kept, worse=worse)
 
 
 def fit_other_days(plan: Plan, client: Client, progress: Progress) -> tuple[Fits, Counter[str]]:

@@ -126,6 +126,7 @@ def run(
                 retries.update(fetcher.retries)
             with clock.row("other_days.fit_scene"):
                 fits, asked_again = fit_other_days(plan, client, progress)
+                fits = fits.judge(statistics)
                 retries.update(asked_again)
             if stop.is_set():
                 return _nothing_begun(storage)

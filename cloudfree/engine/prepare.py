@@ -37,6 +37,7 @@ from cloudfree.storage import ledger
 from cloudfree.storage.ledger import Ledger
 from cloudfree.storage.outputs import Storage
 from cloudfree.walk.measure import (
+    NO_RADAR,
     PairStatistics,
     before_the_start,
     map_optical,
@@ -80,6 +81,9 @@ def _describe_model(name: str) -> dict[str, Any]:
     facts = _plain(asdict(open_bundle(name).contract))
     assert isinstance(facts, dict)
     facts["reference"] = facts.pop("bars")
+    candidates = facts.pop("candidates")
+    if candidates:
+        facts["candidates"] = [_describe_model(one) for one in candidates]
     return facts
 
 
@@ -123,15 +127,24 @@ def measure_pairs(
 ) -> tuple[dict[PairKey, PairStatistics], Counter[str]]:
     """Measure every pair of an optical and a radar scene that meet; one Dask job a pair.
 
+    Where the model can do without radar, an optical scene that meets none is measured alone.
     ``model`` is the name under which workers share it. Also returns how often servers were asked
     again.
     """
-    pairs = {
+    pairs: dict[PairKey, tuple[Scene, Scene | None, tuple[str, ...]]] = {
         (optical.id, radar.id): (optical, radar, step.polarizations)
         for step in plan.steps
         for optical, radar in itertools.product(step.optical, step.radar)
         if optical.footprint.buffer(_FOOTPRINT_SLACK_DEG).intersects(radar.footprint)
     }
+    if not plan.bundle.contract.needs_radar:
+        paired = {name for name, _ in pairs}
+        pairs |= {
+            (scene.id, NO_RADAR): (scene, None, step.polarizations)
+            for step in plan.steps
+            for scene in step.optical
+            if scene.id not in paired
+        }
     measured: dict[PairKey, PairStatistics] = {}
     retries: Counter[str] = Counter()
 
@@ -152,7 +165,7 @@ def _measure_one(
     settings: RunSettings,
     signer: Signer,
     optical: Scene,
-    radar: Scene,
+    radar: Scene | None,
     polarizations: tuple[str, ...],
     model: str,
 ) -> tuple[PairStatistics, dict[str, int]]:
@@ -233,6 +246,7 @@ def begin(
             }
         ),
         "fits": described,
+        "worse": fits.worse,
         "left_out": left_out,
         "chunk_px": plan.grid.chunk_px,
         **describe_grid(plan),
@@ -240,6 +254,11 @@ def begin(
         "chunks": len(chunk_pixels) * len(plan.steps),
         "pixels": sum(chunk_pixels) * len(plan.steps),
         "statistics": measured,
+        "choices": [
+            {"optical": optical, "radar": radar, **one.choice.describe()}
+            for (optical, radar), one in statistics.items()
+            if one.choice is not None
+        ],
         "check": None if check is None else check.figures,
         "calibrations": _plain(calibrations),
         "retries": dict(sorted(retries.items())),

@@ -81,6 +81,7 @@ def describe_product(plan: Plan, state: Mapping[str, Any]) -> Product:
         bands=plan.settings.grid.bands,
         contract=plan.bundle.contract,
         found=plan.items,
+        choices=state.get("choices", []),
         check=state["check"],
     )
 

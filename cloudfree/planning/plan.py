@@ -160,6 +160,12 @@ class Plan:
         contract, said = self.bundle.contract, [*self.aoi.remarks, *self.mask_remarks]
         said += warn_of_scale(self.grid, self.aoi)
         said += [f"left out: {why}" for why in self.unusable]
+        bare = [f"{step.time:%Y-%m-%d}" for step in self.steps if not step.radar]
+        if bare and not contract.needs_radar:
+            said.append(
+                f"no radar within {self.settings.scenes.sar_days:g} days of {', '.join(bare)}: "
+                "what no other day saw is inpainted there, which is smooth colour"
+            )
         for word, wanted, scenes in (
             ("Sentinel-2 level", contract.levels, [s for step in self.steps for s in step.optical]),
             (
@@ -206,6 +212,7 @@ class Plan:
         )
         return {
             "model": f"{contract.name} {contract.version}",
+            "needs_radar": contract.needs_radar,
             "steps": [{**describe_step(s), "gaps_km2": self.gaps_km2(s)} for s in self.steps],
             "masks": self.masks(),
             "mask_file": None if settings.masks.file is None else settings.masks.file.name,
@@ -335,6 +342,7 @@ def make_plan(
             sources=sources,
             settings=settings.scenes,
             references=settings.references,
+            needs_radar=channels is not None or contract.needs_radar,
             most_cloud_percent=settings.catalog.max_cloud_percent,
             passed_over=passed_over,
         )

@@ -80,6 +80,8 @@ class Product:
     """Of the model that made pixels."""
     found: Sequence[Mapping[str, Any]]
     """STAC items of the scenes."""
+    choices: Sequence[Mapping[str, Any]]
+    """What was measured of each scene to choose its model; nothing where none was to be chosen."""
     check: Mapping[str, Any] | None
     """What the self-check found; None where there was none."""
 
@@ -177,6 +179,8 @@ def _properties(product: Product, files: StepFiles) -> dict[str, Any]:
     platforms = {scene.platform for scene in optical} - {""}
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     check = {} if product.check is None else {"cloudfree:check": product.check}
+    own = {scene.id for scene in optical}
+    choices = [dict(one) for one in product.choices if one["optical"] in own]
     return {
         "title": f"Sentinel-2 without clouds, {files.step.time:%Y-%m-%d}",
         "created": now,
@@ -195,6 +199,7 @@ def _properties(product: Product, files: StepFiles) -> dict[str, Any]:
             for one in files.cogs
         },
         "cloudfree:model": _model(product.contract),
+        **({"cloudfree:choice": choices} if choices else {}),
         "cloudfree:harmonisation": [
             {"scene": scene.id, "offset_dn": scene.offset.dn, "why": scene.offset.why}
             for scene in optical

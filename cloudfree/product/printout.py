@@ -22,7 +22,7 @@ def plan_text(plan: dict[str, Any]) -> str:
             f"  optical  {', '.join(step['optical'])}",
             *(f"  offset   {_offset_text(one)}" for one in _unlike(step["offsets"].values())),
             *(f"  {word:8} {_candidate_text(one)}" for word, one in _rated(step["considered"])),
-            f"  radar    {_radar_text(step)}",
+            f"  radar    {_radar_text(step, plan['needs_radar'])}",
             *(
                 f"  {word:8} {_candidate_text(one)}"
                 for word, one in _rated(step["radar_considered"])
@@ -87,10 +87,13 @@ def _candidate_text(candidate: dict[str, Any]) -> str:
     )
 
 
-def _radar_text(step: dict[str, Any]) -> str:
+def _radar_text(step: dict[str, Any], needs_radar: bool) -> str:
     if not step["radar"]:
-        others = "only other days serve" if step["references"] else "cloudy pixels stay hidden"
-        return f"none in reach: {others}"
+        if needs_radar:
+            serve = "only other days serve" if step["references"] else "cloudy pixels stay hidden"
+        else:
+            serve = "other days and inpainting serve" if step["references"] else "inpainting serves"
+        return f"none in reach: {serve}"
     age = step["radar_age_h"]
     polarizations = " and ".join(name.upper() for name in step["polarizations"])
     return (
@@ -107,7 +110,10 @@ def run_text(summary: dict[str, Any], storage: Storage, resumed: int) -> str:
     seconds = summary["seconds"]
     total = sum(seconds.values())
     lines = [
-        *(f"{step['time'][:10]}  radar {_radar_text(step)}" for step in summary["steps"]),
+        *(
+            f"{step['time'][:10]}  radar {_radar_text(step, summary['needs_radar'])}"
+            for step in summary["steps"]
+        ),
         *(f"{step['time'][:10]}  left out: {_why_left_out(step)}" for step in summary["left_out"]),
         f"pixels   {pixels['seen']:,} seen ({pixels['seen'] / shown:.1%}), "
         f"{pixels['other_days']:,} made of other days ({pixels['other_days'] / shown:.1%}), "
@@ -118,6 +124,7 @@ def run_text(summary: dict[str, Any], storage: Storage, resumed: int) -> str:
         + ", ".join(f"{row} {value:.1f} s ({value / total:.0%})" for row, value in seconds.items()),
         f"memory   {summary['peak_memory_bytes'] / 1e9:.2f} GB at the peak",
     ]
+    lines += [f"maker    {choice_text(one)}" for one in summary["choice"]]
     lines += _check_text(summary["check"])
     lines += [f"warning  {warning}" for warning in summary["warnings"]]
     if resumed:
@@ -148,6 +155,14 @@ def _check_text(check: dict[str, Any] | None) -> list[str]:
         return []
     others = _kind_text(check["other_days"], "made of other days") if "other_days" in check else []
     return [*others, *_kind_text(check, "reconstructed")]
+
+
+def choice_text(choice: dict[str, Any]) -> str:
+    """Return which model makes the pixels of a scene that no other day saw, and why."""
+    beside = f" with {choice['radar']}" if choice["radar"] else ""
+    found = ", ".join(f"{name} {one:.1f} dB" for name, one in choice["psnr_db"].items())
+    measured = f" ({found} on {choice['pixels']:,} hidden pixels)" if found else ""
+    return f"of {choice['optical']}{beside}: {choice['maker']}; {choice['why']}{measured}"
 
 
 def _kind_text(check: dict[str, Any], how: str) -> list[str]:

@@ -25,6 +25,7 @@ from cloudfree.product import report
 from cloudfree.product.charts import draw_bar, draw_histogram, draw_seam
 from cloudfree.product.layers import REFERENCE_DAYS
 from cloudfree.product.pixel_counts import BIN_DN, NO_PIXEL, SEAM_REACH, PixelCounts
+from cloudfree.product.printout import choice_text
 from cloudfree.product.report import StepPictures
 
 _SHOWN_SHARE = 0.995
@@ -296,6 +297,7 @@ def _figures(summary: dict[str, Any]) -> list[tuple[str, str]]:
     bounds = ", ".join(f"{edge:,.0f}" for edge in summary["bounds"])
     return [
         ("model", summary["model"]),
+        *(("what no other day saw", choice_text(one)) for one in summary["choice"]),
         ("grid", f"{summary['crs']}, {summary['resolution_m']:g} m, bounds {bounds}"),
         ("area", f"{summary['area_km2']:,.1f} km²"),
         ("bands", ", ".join(summary["request"]["settings"]["grid"]["bands"])),

@@ -23,6 +23,7 @@ from cloudfree.core.types import (
     Model,
     OtherDaysPicture,
 )
+from cloudfree.restoration.auto import BASELINE, Auto
 from cloudfree.restoration.baseline import Baseline
 from cloudfree.restoration.restore import restore_alone
 from cloudfree.restoration.smoothing import gaussian
@@ -30,6 +31,31 @@ from cloudfree.restoration.smoothing import gaussian
 GOLDEN = "golden.npz"
 GOLDEN_TOLERANCE = 2e-3
 """Half precision of what is kept, and sums in another order on another machine."""
+
+
+def _load_auto(contract: Contract, folder: Path) -> Model:
+    bundles = {name: open_bundle(name) for name in (*contract.candidates, BASELINE)}
+    for name, bundle in bundles.items():
+        _refuse_unlike(contract, bundle.contract, folder, name)
+    baseline = _load_baseline(bundles.pop(BASELINE).contract, folder)
+    assert isinstance(baseline, Baseline)
+    networks = {name: bundle.load() for name, bundle in bundles.items()}
+    return Auto(contract=contract, networks=networks, baseline=baseline)
+
+
+def _refuse_unlike(contract: Contract, candidate: Contract, folder: Path, name: str) -> None:
+    """Raise BundleError where a candidate cannot be given what network auto is."""
+    if candidate.network == "auto":
+        raise BundleError(f"the bundle {folder} names {name}, which chooses too; name networks")
+    for asked, found, what in (
+        (contract.window_px, candidate.window_px, "windows of {} px"),
+        (contract.radar_choices, candidate.radar_choices, "the radar {}"),
+    ):
+        if asked != found:
+            raise BundleError(
+                f"the bundle {folder} gives its candidates {what.format(asked)}; {name} takes "
+                f"{found}. Give both the same"
+            )
 
 
 def _load_baseline(contract: Contract, folder: Path) -> Model:
@@ -61,6 +87,7 @@ def _load_gans(contract: Contract, folder: Path) -> Model:
 
 
 _NETWORKS: dict[str, Callable[[Contract, Path], Model]] = {
+    "auto": _load_auto,
     "baseline": _load_baseline,
     "gan": _load_gans,
 }
@@ -81,7 +108,8 @@ class Bundle:
 
     def count_accelerators(self) -> int:
         """Return how many accelerators of this machine the model can use."""
-        if self.contract.network != "gan":
+        parts = (open_bundle(name).contract for name in self.contract.candidates)
+        if not any(contract.network == "gan" for contract in (self.contract, *parts)):
             return 0
         from cloudfree.gan import count_accelerators
 

@@ -73,7 +73,7 @@ def restore_windows(
     def flush() -> None:
         if batch and owners is not None:
             for part, numbers in zip(
-                batch, _run_batch(observation, batch, pairs[owners], with_signs), strict=True
+                batch, run_batch(observation, batch, pairs[owners], with_signs), strict=True
             ):
                 total[:, *part] += taper * numbers
                 weight[part] += taper
@@ -165,7 +165,7 @@ def restore_alone(
     return ask_model(model, optical, radar, masks, other_days)
 
 
-def _run_batch(
+def run_batch(
     observation: Observation,
     slices: list[tuple[slice, slice]],
     pair: PairModel,

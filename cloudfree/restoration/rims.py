@@ -15,9 +15,10 @@ from cloudfree.core.source import NODATA, NOT_RESTORED, RECONSTRUCTED, SEEN
 from cloudfree.core.types import BoolArray, Float32Array, Masks, UInt8Array, UInt16Array
 from cloudfree.restoration.smoothing import local_mean, reach_px
 
-_SCALES = (1, 4, 16)
-_FADE = 5e-4
-REACH_PX = reach_px(_SCALES)
+SCALES_PX = (1, 4, 16)
+FADE = 5e-4
+"""Of the local mean, and of an inpainting, which is that of what was seen."""
+REACH_PX = reach_px(SCALES_PX)
 """A made pixel depends on seen pixels up to this far away."""
 
 
@@ -54,7 +55,7 @@ def fit_rims(
     limited = np.zeros(made.shape, bool)
     if made.any():
         missed = reflectance.astype(np.float32) - candidate
-        fitted = candidate + local_mean(missed, known, origin=origin, scales=_SCALES, fade=_FADE)
+        fitted = candidate + local_mean(missed, known, origin=origin, scales=SCALES_PX, fade=FADE)
         low = np.maximum(limits[0], 1)
         high = np.maximum(limits[1], low)
         limited = ((fitted < low) | (fitted > high)).any(axis=0) & made

@@ -42,6 +42,7 @@ def select_scenes(
     sources: Sources,
     settings: SceneSettings,
     references: ReferenceSettings,
+    needs_radar: bool = True,
     most_cloud_percent: float = 100.0,
     passed_over: frozenset[str] = frozenset(),
 ) -> list[Step]:
@@ -57,7 +58,8 @@ def select_scenes(
     ``bands`` are those of the product. Of scenes ``passed_over`` (ids) a radar one is left out, of
     an optical one the whole datatake, with its twins of other collections; as references they
     serve.
-    Raises NoSceneError where nothing fits, and where no step has a radar partner or another day.
+    Raises NoSceneError where nothing fits and, with ``needs_radar``, where no step has a radar
+    partner or another day.
     """
     scenes = list(scenes)
     optical_ids = tuple(collection.id for collection in sources.optical.optical)
@@ -101,7 +103,7 @@ def select_scenes(
         )
         for datatake in chosen
     ]
-    if not any(step.radar or any(step.references) for step in steps):
+    if needs_radar and not any(step.radar or any(step.references) for step in steps):
         others = f", and no other day within {references.days:g}" if references.days else ""
         raise NoSceneError(
             f"no radar scene of {', '.join(radar_ids)} with {channels.radar_wanted} within "

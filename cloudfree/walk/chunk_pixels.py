@@ -21,6 +21,7 @@ from cloudfree.geometry.grid import Chunk, origin_px
 from cloudfree.pixels.observation import Observation, OtherDays
 from cloudfree.product.layers import NO_DAYS
 from cloudfree.product.store import ChunkPixels
+from cloudfree.restoration.inpainting import inpaint_rest
 from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
 from cloudfree.restoration.uncertainty import AS_EXPECTED, distance_to_seen
 from cloudfree.scenes.scene import Step
@@ -191,14 +192,20 @@ def compose(
         there = masks.made & estimate.known
         reflectance = np.where(there, given, reflectance)
         masks = Masks(seen=masks.seen | there, made=masks.made & ~there)
+    limits = (low[:, scenes], high[:, scenes])
     done = fit_rims(
         reflectance,
         masks,
         candidate=candidate.reflectance[:, y, x],
         covered=candidate.covered[y, x],
-        limits=(low[:, scenes], high[:, scenes]),
+        limits=limits,
         origin=origin,
     )
+    colours = find_colours(facts, facts.steps[step_index])
+    if colours is not None:
+        done = inpaint_rest(
+            done, reflectance, masks, colour=colours[:, scenes], limits=limits, origin=origin
+        )
     if estimate is not None:
         done = _put_other_days(done, observation, estimate, (y, x), origin)
     core = (slice(REACH_PX, REACH_PX + height), slice(REACH_PX, REACH_PX + width))
@@ -237,6 +244,22 @@ def _limits(facts: RunFacts, step: Step) -> tuple[Float32Array, Float32Array]:
             low[:, index + 1] = statistics[scene.id].low
             high[:, index + 1] = statistics[scene.id].high
     return low, high
+
+
+def find_colours(facts: RunFacts, step: Step) -> Float32Array | None:
+    """Return (band, scene): what an inpainting of each optical scene begins with, NaN for none.
+
+    None where the model leaves what it cannot make.
+    """
+    choices = {optical: pair.choice for (optical, _), pair in facts.statistics.items()}
+    if all(choice is None for choice in choices.values()):
+        return None
+    colours = np.full((len(facts.settings.grid.bands), len(step.optical) + 1), np.nan, np.float32)
+    for index, scene in enumerate(step.optical):
+        choice = choices.get(scene.id)
+        if choice is not None:
+            colours[:, index + 1] = choice.colour
+    return colours
 
 
 def _numbered(scenes: UInt16Array, first: int, where: BoolArray) -> UInt16Array:

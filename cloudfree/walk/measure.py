@@ -31,14 +31,18 @@ from cloudfree.pixels.radiometry import (
     measure_radar,
 )
 from cloudfree.pixels.remote import Fetcher
+from cloudfree.restoration.auto import Auto
 from cloudfree.restoration.restore import PairModel, cut_windows
 from cloudfree.scenes.harmonisation import Offset, decide_offset
 from cloudfree.scenes.scene import Scene, Step
+from cloudfree.walk.makers import Choice, choose_maker
 from cloudfree.walk.plausible import check_optical, check_radar
 
 logger = logging.getLogger(__name__)
 
 _WHOLE = (slice(None), slice(None))
+NO_RADAR = ""
+"""Stands for the id of a radar scene where an optical one has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +52,18 @@ class PairStatistics:
     optical: OpticalStatistics
     """Of the optical scene."""
     radar: RadarStatistics
-    """Of the radar where the optical scene lies."""
+    """Of the radar where the optical scene lies; of no pixel where there is none."""
     learnt: list[list[float]]
     """What a SceneFitted model learnt from the sample; empty for others."""
+    choice: Choice | None = None
+    """Which model ``auto`` is here; None for others."""
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self)
+        values = asdict(self)
+        if self.choice is None:
+            del values["choice"]  # products of other models keep their keys
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PairStatistics:
@@ -72,10 +81,14 @@ class PairStatistics:
                 pixels=radar["pixels"],
             ),
             learnt=values["learnt"],
+            choice=Choice.from_json(values["choice"]) if "choice" in values else None,
         )
 
     def pair(self, model: Model, bands: tuple[str, ...]) -> PairModel:
         """Return the model made ready for windows of this pair; ``bands`` are the product's."""
+        if isinstance(model, Auto) and self.choice is not None:
+            makers = model.makers(bands, with_radar=self.radar.pixels > 0)
+            model = makers[self.choice.maker]
         if isinstance(model, SceneFitted) and self.learnt:
             model = model.fitted(self.learnt)
         channels = tuple(bands.index(band) for band in model.contract.bands or bands)
@@ -161,7 +174,7 @@ def _read_offset(
 
 def measure_pair(
     optical: Scene,
-    radar: Scene,
+    radar: Scene | None,
     *,
     polarizations: tuple[str, ...],
     model: Model,
@@ -169,20 +182,24 @@ def measure_pair(
     fetcher: Fetcher,
     clock: Clock,
 ) -> PairStatistics:
-    """Return the statistics of one optical scene with one radar scene; reads a sample of both."""
+    """Return the statistics of one optical scene with one radar scene; reads a sample of both.
+
+    Without ``radar`` they are of the optical scene alone.
+    """
     contract = model.contract
     settings = replace(settings, masks=settings.masks.without_file())
     step = Step(
         time=optical.time,
         optical=(optical,),
-        radar=(radar,),
+        radar=() if radar is None else (radar,),
         polarizations=polarizations,
         radar_age_h=None,
     )
     geoboxes = _sample_windows(optical, settings.grid.bands[0], contract, settings, fetcher)
     sample = [observe(step, geobox, settings, fetcher, clock)[0] for geobox in geoboxes]
     check_optical(optical, sample, settings.grid.bands)
-    check_radar(radar, sample, settings.radiometry.floor_db)
+    if radar is not None:
+        check_radar(radar, sample, settings.radiometry.floor_db)
     return learn_pair(sample, model, settings.grid.bands, settings.radiometry)
 
 
@@ -200,11 +217,27 @@ def learn_pair(
         radar=measure_radar(np.stack([o.decibel for o in sample])),
         learnt=[],
     )
+    if not isinstance(model, Auto):
+        return _learn(statistics, sample, model, bands)
+    makers = model.makers(bands, with_radar=statistics.radar.pixels > 0)
+    learnt = {name: _learn(statistics, sample, one, bands) for name, one in makers.items()}
+    ready = {name: learnt[name].pair(one, bands) for name, one in makers.items()}
+    choice = choose_maker(sample, ready)
+    return replace(learnt[choice.maker], choice=choice)
+
+
+def _learn(
+    statistics: PairStatistics,
+    sample: list[Observation],
+    model: Model,
+    bands: tuple[str, ...],
+) -> PairStatistics:
+    """Return statistics with what a model learns from the sample."""
     if not isinstance(model, SceneFitted):
         return statistics
     pair = statistics.pair(model, bands)
     windows = [cut_windows(one, [_WHOLE], pair) for one in sample]
-    known = np.stack([one.has_radar for one in sample])
+    known = np.stack([one.has_radar for one in sample]) | (not model.contract.needs_radar)
     learnt = model.fit(
         np.concatenate([optical for optical, _, _ in windows]),
         np.concatenate([radar for _, radar, _ in windows]),

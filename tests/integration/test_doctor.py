@@ -37,7 +37,7 @@ def test_a_machine_that_runs_the_tests_is_well(cloudfree: Command, tmp_path: Pat
                   "pystac-client", "gdal", "proj", "processor", "gpu", "memory",
                   "temporary files", "out", "store"):  # fmt: skip
         assert found[topic][0]["found"], topic
-    assert {one["found"].split()[0] for one in found["model"]} == {"baseline", "small"}
+    assert {one["found"].split()[0] for one in found["model"]} == {"auto", "baseline", "small"}
     assert [one["found"].split(":")[0] for one in found["extra"]] == [
         "dashboard", "detect", "kubernetes", "notebooks", "train",
     ]  # fmt: skip

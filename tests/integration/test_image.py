@@ -155,7 +155,7 @@ def test_the_image_runs_each_role_as_nobody_in_particular(image: tuple[Buildah, 
     assert run("sh", "-c", 'echo "$HOME $TMPDIR"; touch "$HOME/x" "$TMPDIR/x"') == "/work /tmp"
     assert "--aoi" in run("cloudfree", "run", "--help")
     models = run("cloudfree", "models")
-    assert {"baseline", "small"} <= set(models.split())
+    assert {"auto", "baseline", "small"} <= set(models.split())
     code = """
 from cloudfree.core.config import KubernetesSettings as K
 from cloudfree.cluster.kubernetes import describe_cluster

@@ -376,7 +376,12 @@ def test_a_model_with_weights_is_told_by_their_checksums_and_its_check_is_kept(
     plan = make_plan(Request(aoi=scenes.aoi, date=scenes.date, stac=str(scenes.items),
                              settings=settings))  # fmt: skip
     figures = {"places": 8, "models": {"small": {"psnr_db": 17.3}}}
-    product = describe_product(plan, {"key": "0123456789abcdef", "check": figures})
+    choices = [
+        {"optical": name, "radar": "", "maker": "inpainting"}
+        for name in ("elsewhere", plan.steps[0].optical[0].id)
+    ]
+    state = {"key": "0123456789abcdef", "check": figures, "choices": choices}
+    product = describe_product(plan, state)
     pixels = {"seen": 50, "reconstructed": 15, "other_days": 5, "not_restored": 30}
     files = StepFiles(
         step=plan.steps[0], name="one", references=(), pixels=pixels, cogs=(), views={}, others=()
@@ -390,6 +395,7 @@ def test_a_model_with_weights_is_told_by_their_checksums_and_its_check_is_kept(
         digest = hashlib.sha256((folder / one["file"]).read_bytes()).hexdigest()
         assert one["file:checksum"] == f"1220{digest}"
     assert item["properties"]["cloudfree:check"] == figures
+    assert item["properties"]["cloudfree:choice"] == choices[1:]
     assert item["properties"]["eo:cloud_cover"] == 30
 
 

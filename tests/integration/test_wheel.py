@@ -90,7 +90,7 @@ def test_the_demo_runs_from_the_wheel(python: Path, place: Path) -> None:
     assert version is not None
     assert version[1] in call(program, "--version", cwd=empty)
     models = call(program, "models", cwd=empty)
-    assert {line.split()[0] for line in models.splitlines()} == {"baseline", "small"}
+    assert {line.split()[0] for line in models.splitlines()} == {"auto", "baseline", "small"}
     assert "wrong" not in models
     call(program, "doctor", "--offline", cwd=empty)
     said = call(program, "demo", cwd=empty)

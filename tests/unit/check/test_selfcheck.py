@@ -8,7 +8,6 @@ import pytest
 
 from cloudfree.check.figures import PlaceCheck, score, summarise, warn
 from cloudfree.check.places import Blocks, choose_places, count_blocks
-from cloudfree.check.selfcheck import move_cloud
 
 RGB = ("B04", "B03", "B02")
 
@@ -63,20 +62,6 @@ def test_clouds_are_taken_where_most_hidden_pixels_lie() -> None:
     taken = [place.cloud_from for seed in range(20) for place in choose_places({0: one}, 8, seed)]
     assert set(taken) == {(1, 2), (3, 0)}
     assert taken.count((1, 2)) > 10 * taken.count((3, 0))
-
-
-def test_a_moved_cloud_hides_or_shows_the_other_ground() -> None:
-    ground = np.full((3, 1, 4), 800, np.float32)
-    other = np.full((3, 1, 4), 1500, np.float32)
-    clouded = ground.copy()
-    clouded[:, 0, 1] = 6000  # opaque
-    clouded[:, 0, 2] = 1800  # half of its light from cloud
-    clouded[:, 0, 3] = 400  # shadow
-    moved = move_cloud(clouded, ground, other)
-    np.testing.assert_allclose(moved[:, 0, 0], 1500)
-    np.testing.assert_allclose(moved[:, 0, 1], 6000)
-    np.testing.assert_allclose(moved[:, 0, 2], 1800 + 0.5 * 700)
-    np.testing.assert_allclose(moved[:, 0, 3], 750)
 
 
 def test_scores_are_sums_over_the_pixels_asked_for() -> None:
