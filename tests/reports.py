@@ -62,6 +62,7 @@ def make_summary(n_steps: int = 1, **changed: Any) -> dict[str, Any]:
     ]
     return {
         "model": "auto 1",
+        "needs_radar": False,
         "choice": [
             {
                 "optical": "S2_0",

@@ -88,6 +88,9 @@ class ReferenceSettings:
     dilation_m: float = 20.0
     """Cloud and shadow in them grow by this radius, less than in the scene itself: what a mask
     missed stands out among several days, and each day more is worth more than a clean rim."""
+    radar_days: float = 6.0
+    """Radar of one orbit, within so many days of the scene and of another day, tells where the
+    ground changed in between: what was there does not serve. 0 for none."""
 
     def __post_init__(self) -> None:
         require(0 <= self.days <= _MOST_DAYS, f"days is {self.days}; give 0 to {_MOST_DAYS}")
@@ -95,6 +98,10 @@ class ReferenceSettings:
         require(
             0 <= self.dilation_m <= 10_000,
             f"dilation_m is {self.dilation_m}; give 0 to 10000",
+        )
+        require(
+            0 <= self.radar_days <= _MOST_DAYS,
+            f"radar_days is {self.radar_days}; give 0 to {_MOST_DAYS}",
         )
 
 

@@ -190,15 +190,16 @@ def _scenes(plan: Plan) -> Iterable[Scene]:
     """Return what the product was made of, each scene once."""
     own = (scene for step in plan.steps for scene in (*step.optical, *step.radar))
     return {
-        (scene.collection, scene.id): scene for scene in (*own, *plan.reference_scenes)
+        (scene.collection, scene.id): scene
+        for scene in (*own, *plan.reference_scenes, *plan.watching_scenes)
     }.values()
 
 
 def _unusable(state: dict[str, Any]) -> list[str]:
     """Return which other days could not be used, and why."""
     left_out = (one for fit in state.get("fits", ()) for one in fit["left_out"])
-    said = dict.fromkeys(one["why"] for one in left_out)
-    return [*(f"another day is left out: {why}" for why in said), *state.get("worse", {}).values()]
+    said = dict.fromkeys(f"{one['what']} is left out: {one['why']}" for one in left_out)
+    return [*said, *state.get("worse", {}).values()]
 
 
 def _summary(plan: Plan, state: dict[str, Any], totals: Totals, clock: Stopwatch) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def fit_other_days(plan: Plan, client: Client, progress: Progress) -> tuple[Fits
             retries.update(asked_again)
             advance(1)
     for one in (one for name in asked for one in fits.unusable[name]):
-        logger.warning("another day is left out: %s", one.why)
+        logger.warning("%s is left out: %s", one.what, one.why)
     return fits, retries
 
 
@@ -102,16 +102,21 @@ def _fit_one(
 
 def describe_fit(name: str, content: bytes, fits: Fits, index: int) -> dict[str, Any]:
     """Return what the state says of a scene's fit, whose content is a file of its own."""
-    used = [[s.id for s in one.scenes] for one in fits.fitted[name].references]
+    references = fits.fitted[name].references
     left_out = [
-        {"scenes": [s.id for s in one.reference.scenes], "why": one.why}
+        {
+            "scenes": [s.id for s in one.reference.scenes],
+            "what": one.what,
+            "why": one.why,
+        }
         for one in fits.unusable[name]
     ]
     return {
         "scene": name,
         "file": f"{_FITS}/{index}.npz",
         "sha256": hashlib.sha256(content).hexdigest(),
-        "references": used,
+        "references": [[s.id for s in one.scenes] for one in references],
+        "watched": [one.watch is not None for one in references],
         "left_out": left_out,
     }
 
@@ -123,7 +128,12 @@ def read_fit(plan: Plan, storage: Storage, known: dict[str, Any]) -> FittedRefer
     if hashlib.sha256(content).hexdigest() != known["sha256"]:
         raise OutputError(f"{name} is not what the run began with. {cure}")
     references = {tuple(s.id for s in one.scenes): one for one in plan.references[known["scene"]]}
-    used = tuple(references[tuple(ids)] for ids in known["references"])
+    used = tuple(
+        replace(one, watch=one.watch if watched else None)
+        for one, watched in zip(
+            (references[tuple(ids)] for ids in known["references"]), known["watched"], strict=True
+        )
+    )
     try:
         return FittedReferences.from_bytes(used, content)
     except ValueError:

@@ -227,7 +227,9 @@ def begin(
         for index, (name, content) in enumerate(contents.items())
     ]
     others = {
-        "reference_scenes": [provenance.describe_scene(s) for s in plan.reference_scenes],
+        "reference_scenes": [
+            provenance.describe_scene(s) for s in (*plan.reference_scenes, *plan.watching_scenes)
+        ],
         "fits": described,
     }
     calibrations = {

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from cloudfree.core.bands import REFLECTANCE_SCALE
 from cloudfree.core.config import RunSettings
-from cloudfree.core.types import BoolArray, Masks, UInt8Array, UInt16Array
+from cloudfree.core.types import BoolArray, Float32Array, Masks, UInt8Array, UInt16Array
 from cloudfree.geometry.ground import pixel_sides_m
 from cloudfree.pixels import cube, masks, radiometry
 from cloudfree.pixels.detectors import choose_detector, needs_detector
@@ -65,12 +65,7 @@ def observe(
         codes = _hide(step, pixels, valid, geobox, settings, fetcher, reduced=reduced)
         seen = valid & (codes == masks.CLEAR)
         optical_scene = masks.choose_scene(seen, valid)
-        powers = [masks.drop_empty(power) for power in pixels.power]
-        known = np.array([radiometry.known_pixels(power) for power in powers], bool)
-        if len(known) > 0:
-            radar_scene = masks.choose_scene(known, known)
-        else:
-            radar_scene = np.zeros(geobox.shape, np.uint16)
+        power, radar_scene = _mosaic(pixels.power)
     with clock.row("radiometry"):
         reflectance = np.zeros(pixels.dn.shape[1:], np.uint16)
         cloud = np.zeros(geobox.shape, np.uint8)
@@ -83,10 +78,6 @@ def observe(
             classes = pixels.classification[index]
             if classes is not None:
                 snow |= here & (classes == masks.SNOW)
-        power = np.full(pixels.power.shape[1:], np.nan, np.float32)
-        for index in range(len(step.radar)):
-            here = radar_scene == index + 1
-            power[:, here] = powers[index][:, here]
         decibel = radiometry.to_decibel(power, settings.radiometry.floor_db)
     hidden = cloud != masks.CLEAR
     exists = optical_scene > 0
@@ -99,6 +90,47 @@ def observe(
         snow=None if all(one is None for one in pixels.classification) else snow,
     )
     return observation, cloud
+
+
+def observe_radar(
+    scenes: tuple[Scene, ...],
+    geobox: GeoBox,
+    polarizations: tuple[str, ...],
+    settings: RunSettings,
+    fetcher: Fetcher,
+    clock: Clock,
+) -> Float32Array:
+    """Return (channel, y, x) backscatter in dB of one radar pass alone; NaN where there is none."""
+    with clock.row("cube.load"):
+        pixels = cube.load(
+            (),
+            scenes,
+            geobox,
+            fetcher=fetcher,
+            bands=(),
+            polarizations=polarizations,
+            threads=settings.engine.reader_threads,
+        )
+    with clock.row("radiometry"):
+        power, _ = _mosaic(pixels.power)
+        return radiometry.to_decibel(power, settings.radiometry.floor_db)
+
+
+def _mosaic(powers: Float32Array) -> tuple[Float32Array, UInt16Array]:
+    """Return backscatter (channel, y, x) of radar scenes (scene, channel, y, x), and whose it is.
+
+    NaN where no scene has every channel; scenes are named by 1 + index, 0 for none.
+    """
+    radar_scene = np.zeros(powers.shape[2:], np.uint16)
+    mosaic = np.full(powers.shape[1:], np.nan, np.float32)
+    if len(powers):
+        kept = [masks.drop_empty(power) for power in powers]
+        known = np.array([radiometry.known_pixels(power) for power in kept], bool)
+        radar_scene = masks.choose_scene(known, known)
+        for index, power in enumerate(kept):
+            here = radar_scene == index + 1
+            mosaic[:, here] = power[:, here]
+    return mosaic, radar_scene
 
 
 def _hide(

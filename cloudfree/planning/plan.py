@@ -106,6 +106,13 @@ class Plan:
         return tuple(sorted(scenes.values(), key=lambda scene: (scene.collection, scene.id)))
 
     @property
+    def watching_scenes(self) -> tuple[Scene, ...]:
+        """All radar scenes that tell where the ground changed, each once, by collection and id."""
+        watches = [one.watch for found in self.references.values() for one in found if one.watch]
+        scenes = {s.id: s for one in watches for s in (*one.now, *one.then)}
+        return tuple(sorted(scenes.values(), key=lambda scene: (scene.collection, scene.id)))
+
+    @property
     def kept_items(self) -> list[catalog.Item]:
         """The items that a resumed run needs."""
         return [one for one in self.items if _name(one) not in self.spare]
@@ -228,7 +235,7 @@ class Plan:
             "check_at_most": self._check_at_most(lattice),
             "read_bytes": read,
             "other_days_bytes": projection.other_days_bytes(
-                grid, bands, [[len(found) for found in step.references] for step in self.steps]
+                grid, bands, [step.references for step in self.steps]
             ),
             "stored_bytes": self.stored_bytes,
             "warnings": self.warnings(),
@@ -245,7 +252,7 @@ def _with_references(
     if not (targets and settings.references.days):
         return items
     others = catalog.search_references(
-        sources, targets, days=settings.references.days, catalog=settings.catalog
+        sources, targets, references=settings.references, catalog=settings.catalog
     )
     known = {_name(item): item for item in (*others, *items)}
     return [known[name] for name in sorted(known)]
@@ -256,18 +263,19 @@ def _name(item: catalog.Item) -> tuple[str, str]:
     return str(item["collection"]), str(item.get("id"))
 
 
-def _find_spare(
-    scenes: list[Scene], steps: list[Step], sources: Sources
-) -> frozenset[tuple[str, str]]:
-    """Return the optical scenes that no step uses, nor names as another choice."""
-    lists = [found for step in steps for found in step.references]
-    used = {s.id for step in steps for s in step.optical}
-    used |= {name for step in steps for one in step.considered for name in one.scenes}
-    used |= {s.id for found in lists for one in found for s in one.scenes}
-    optical = {collection.id for collection in sources.optical.optical}
-    return frozenset(
-        (s.collection, s.id) for s in scenes if s.collection in optical and s.id not in used
-    )
+def _find_spare(scenes: list[Scene], steps: list[Step]) -> frozenset[tuple[str, str]]:
+    """Return the scenes that no step uses, nor names as another choice."""
+    others = [one for step in steps for found in step.references for one in found]
+    used = {s.id for step in steps for s in (*step.optical, *step.radar)}
+    used |= {
+        name
+        for step in steps
+        for one in (*step.considered, *step.radar_considered)
+        for name in one.scenes
+    }
+    used |= {s.id for one in others for s in one.scenes}
+    used |= {s.id for one in others if one.watch for s in (*one.watch.now, *one.watch.then)}
+    return frozenset((s.collection, s.id) for s in scenes if s.id not in used)
 
 
 def _footprints(scenes: tuple[Scene, ...]) -> BaseGeometry:
@@ -364,7 +372,7 @@ def make_plan(
         aoi=aoi,
         bundle=bundle,
         items=items,
-        spare=_find_spare(scenes, steps, sources),
+        spare=_find_spare(scenes, steps),
         unusable=tuple(unusable),
         mask_remarks=remarks,
         steps=tuple(steps),

@@ -12,6 +12,7 @@ from cloudfree.geometry.grid import GridPlan
 from cloudfree.geometry.windows import Lattice
 from cloudfree.pixels.masks import reach_px
 from cloudfree.restoration.rims import REACH_PX
+from cloudfree.scenes.scene import Reference
 
 _WORKING_BYTES_PER_PIXEL = 44
 _WORKING_BYTES_PER_BAND = 44
@@ -21,6 +22,8 @@ _WORKING_BYTES_PER_RADAR = 16
 _BYTES_PER_OTHER_DAYS = 14
 _BYTES_PER_OTHER_DAYS_BAND = 4
 """What other days make of a haloed pixel: a number a band, and what it was made of."""
+_RADAR_BYTES = 4
+"""A pixel of one channel."""
 PROCESS_BYTES = 450 * 2**20
 """Of a process that has no chunk in work."""
 
@@ -40,20 +43,29 @@ def job_bytes(grid: GridPlan, settings: RunSettings, *, n_radar: int, n_referenc
     margin = reach_px(settings.reference_masks, grid.resolution_m)
     height, width = min(height, REFERENCE_BLOCK_PX), min(width, REFERENCE_BLOCK_PX)
     block = haloed_pixels(height, width, margin)
-    held = block * _observed(bands) * n_references
+    held = block * (_observed(bands) + _RADAR_BYTES) * n_references
     return whole + made + chunk_memory_bytes(block, bands, 0) + held
 
 
-def other_days_bytes(grid: GridPlan, bands: int, lists: Sequence[Sequence[int]]) -> int:
+def other_days_bytes(
+    grid: GridPlan, bands: int, steps: Sequence[Sequence[Sequence[Reference]]]
+) -> int:
     """Return how many bytes of other days a run reads at most: for pixels, and to learn.
 
-    ``lists`` says of each scene of each step how many there are.
+    ``steps`` says of each step what other days each of its scenes has.
     """
     pixels = sum(haloed_pixels(*chunk.geobox.shape.yx, REACH_PX) for chunk in grid.chunks())
     sample = (LEARN_PX * LEARN_A_SIDE) ** 2
-    made = sum(pixels * max(counts, default=0) for counts in lists)
-    learnt = sum(sample * (1 + n) for counts in lists for n in counts if n)
-    return (made + learnt) * _observed(bands)
+    a_pixel = [[_others(found, bands) for found in lists] for lists in steps]
+    made = sum(pixels * max(counts, default=0) for counts in a_pixel)
+    learnt = sum(sample * (_observed(bands) + n) for counts in a_pixel for n in counts if n)
+    return made + learnt
+
+
+def _others(references: Sequence[Reference], bands: int) -> int:
+    """Return the bytes of a pixel on a scene's other days, its own radar beside theirs included."""
+    passes = sum(one.watch is not None for one in references)
+    return _observed(bands) * len(references) + _RADAR_BYTES * (passes + (passes > 0))
 
 
 def _observed(bands: int) -> int:

@@ -47,11 +47,15 @@ def plan_text(plan: dict[str, Any]) -> str:
 
 
 def _references_text(references: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Return a line for each optical scene: how far its other days lie, and their cloud."""
+    """Return of each optical scene how far its other days lie, their cloud, and what watches."""
     lines = []
     for scene, found in references.items():
         days = ", ".join(f"{one['days']:+d} d ({one['cloud_percent']:.0f} %)" for one in found)
         lines.append((f"of {scene}: " if len(references) > 1 else "") + f"{days} cloud")
+        watches = [one["radar"] for one in found if one["radar"]]
+        if watches:
+            orbit, count = watches[0]["orbit"], len(watches)
+            lines.append(f"radar of orbit {orbit} tells of {count} where the ground changed")
     return lines
 
 

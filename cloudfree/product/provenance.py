@@ -11,7 +11,7 @@ from typing import Any
 
 from cloudfree.core.keys import unsigned
 from cloudfree.core.types import Int64Array
-from cloudfree.scenes.scene import RatedPass, Reference, Scene, Step
+from cloudfree.scenes.scene import RadarWatch, RatedPass, Reference, Scene, Step
 
 ITEMS = "items.json"
 """The scenes' own STAC items."""
@@ -115,6 +115,19 @@ def _describe_reference(reference: Reference) -> dict[str, Any]:
         "scenes": [scene.id for scene in reference.scenes],
         "covered": round(reference.covered, 3),
         "cloud_percent": round(reference.cloud_percent, 1),
+        "radar": _describe_watch(reference.watch),
+    }
+
+
+def _describe_watch(watch: RadarWatch | None) -> dict[str, Any] | None:
+    """Return which radar tells where the ground changed."""
+    if watch is None:
+        return None
+    return {
+        "now": [scene.id for scene in watch.now],
+        "then": [scene.id for scene in watch.then],
+        "orbit": watch.now[0].orbit,
+        "polarization": watch.polarization,
     }
 
 

@@ -30,6 +30,11 @@ def gaussian(values: AnyArray, sigma_px: float) -> Float32Array:
     return smooth
 
 
+def gaussian_reach_px(sigma_px: float) -> int:
+    """Return how far gaussian looks."""
+    return int(_TRUNCATE * sigma_px + 0.5)
+
+
 def local_mean(
     values: Float32Array,
     where: BoolArray,

@@ -22,7 +22,7 @@ from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry.base import BaseGeometry
 from urllib3.util import Retry
 
-from cloudfree.core.config import CatalogSettings, SceneSettings
+from cloudfree.core.config import CatalogSettings, ReferenceSettings, SceneSettings
 from cloudfree.core.errors import CatalogError
 from cloudfree.core.keys import unsigned
 from cloudfree.geometry.aoi import cut_at_antimeridian
@@ -98,23 +98,31 @@ def search_references(
     sources: Sources,
     targets: Sequence[Scene],
     *,
-    days: float,
+    references: ReferenceSettings,
     catalog: CatalogSettings,
 ) -> list[Item]:
-    """Return the optical items within ``days`` of some scenes and over them as a whole, by id.
+    """Return the items of other days over some scenes as a whole, by id: optical and radar.
 
     However cloudy: what they show here and there is wanted. Otherwise as ``search``.
     """
     times = [scene.time for scene in targets]
-    query = Query(
-        collections={one.id: one for one in sources.optical.optical},
-        area=shapely.union_all([scene.footprint for scene in targets]),
-        first=min(times) - dt.timedelta(days=days),
-        last=max(times) + dt.timedelta(days=days),
-        most_cloud=_ANY_CLOUD,
-        strict=catalog.strict,
-    )
-    found = _find(sources.optical_address, query, sources, catalog.timeout_s)
+    optical = dt.timedelta(days=references.days)
+    radar = optical + dt.timedelta(days=references.radar_days)
+    found: dict[tuple[str, str], Item] = {}
+    for address, collections, reach in (
+        (sources.optical_address, sources.optical.optical, optical),
+        (sources.radar_address, sources.radar.radar if references.radar_days else (), radar),
+    ):
+        if collections:
+            query = Query(
+                collections={one.id: one for one in collections},
+                area=shapely.union_all([scene.footprint for scene in targets]),
+                first=min(times) - reach,
+                last=max(times) + reach,
+                most_cloud=_ANY_CLOUD,
+                strict=catalog.strict,
+            )
+            found |= _find(address, query, sources, catalog.timeout_s)
     logger.info("catalog.search_references: %d items", len(found))
     return [found[key] for key in sorted(found)]
 

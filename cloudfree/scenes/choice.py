@@ -21,8 +21,9 @@ from cloudfree.scenes.overpasses import (
     time_of,
 )
 from cloudfree.scenes.providers import Sources
+from cloudfree.scenes.radar_watch import watch_references
 from cloudfree.scenes.references import choose_references
-from cloudfree.scenes.scene import Period, RatedPass, Scene, Step
+from cloudfree.scenes.scene import Period, RatedPass, Reference, Scene, Step
 
 _DAY = dt.timedelta(days=1)
 _COVERAGE_SHARE = 0.9
@@ -90,16 +91,20 @@ def select_scenes(
                 f"{', '.join(scene.hrefs)}. Choose other --bands"
             )
     passes = group_overpasses(radar)
+
+    def refer(scene: Scene) -> tuple[Reference, ...]:
+        found = choose_references(
+            scene, scenes, collections=optical_ids, bands=bands, settings=references
+        )
+        return watch_references(
+            scene, found, scenes, collections=radar_ids, days=references.radar_days
+        )
+
     steps = [
         replace(
             _with_radar(datatake, passes, area, channels, settings),
             considered=considered,
-            references=tuple(
-                choose_references(
-                    scene, scenes, collections=optical_ids, bands=bands, settings=references
-                )
-                for scene in datatake
-            ),
+            references=tuple(refer(scene) for scene in datatake),
         )
         for datatake in chosen
     ]

@@ -32,6 +32,8 @@ _LARGEST_KM2 = 1e8
 _KM_PER_DEGREE = 111.2
 _CODES = ("proj:code", "proj:epsg")
 """Properties that name the CRS, of the projection extension from 2.0 on and before."""
+_ORBITS = 175
+"""Of Sentinel-1 until it is over the same ground again."""
 _EPSG = re.compile(r"(?:EPSG:)?(\d{4,5})")
 _FIRST_NORTHERN_BAND = "N"
 """Of MGRS: bands of latitude have letters from the south up."""
@@ -97,6 +99,8 @@ class Scene:
     zone: int | None = None
     """EPSG code of the UTM zone that an optical scene's pixels lie in; None where the item does
     not say, or names one that its footprint does not reach."""
+    orbit: int | None = None
+    """Relative orbit of a radar scene; None where the item does not say."""
 
     def href(self, band: str) -> str | None:
         """Return the link to a band, polarisation or the scene classification."""
@@ -134,6 +138,19 @@ class RatedPass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RadarWatch:
+    """Radar passes of one relative orbit, of a scene's day and of another day's, about."""
+
+    now: tuple[Scene, ...]
+    """Scenes of the pass nearest to the scene, in the order that decides overlaps; the same for all
+    other days of a scene."""
+    then: tuple[Scene, ...]
+    """Those of the pass nearest to the other day."""
+    polarization: str
+    """The channel that is compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """Another datatake that shows the ground of a scene."""
 
@@ -145,6 +162,8 @@ class Reference:
     """Share of the scene inside its footprints."""
     cloud_percent: float
     """Mean over its scenes, by their metadata; 50 for those that do not say."""
+    watch: RadarWatch | None = None
+    """What tells where the ground changed in between; None where there is no such radar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +246,7 @@ def read_scene(item: Mapping[str, Any], collection: Collection) -> Scene:
                 kind=collection.kind,
                 offset=Offset(dn=0, why="radar"),
                 cloud_percent=None,
+                orbit=_as_orbit(properties.get(collection.relative_orbit)),
             )
         cloud, tile = properties.get(collection.cloud), _read_tile(properties, collection)
         return Scene(
@@ -286,6 +306,15 @@ def _as_percent(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return percent if 0 <= percent <= 100 else None
+
+
+def _as_orbit(value: Any) -> int | None:
+    """Return a relative orbit; None where there is none, or something else."""
+    try:
+        orbit = int(value)
+    except (TypeError, ValueError):
+        return None
+    return orbit if 1 <= orbit <= _ORBITS else None
 
 
 def _as_text(value: Any, name: str) -> str:

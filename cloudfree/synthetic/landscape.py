@@ -7,7 +7,7 @@ column + 1j * row, in pixels.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -90,6 +90,8 @@ class Day:
     """Reflectance in blue that the air adds; less in the other bands."""
     radar: bool = True
     """Whether a radar passed over too."""
+    speckle: int | None = None
+    """Seed of the radar's own chance; None: it is drawn with all else."""
 
 
 def paint_landscape(
@@ -110,7 +112,10 @@ def paint_days(rng: np.random.Generator, shape: Shape, days: Iterable[Day]) -> I
         clear += day.haze * _HAZE
         power = np.empty((0, *shape), dtype=np.float32)
         if day.radar:
-            power = _render_backscatter(canvas, day.look, shown, parcel, slope)
+            own = canvas
+            if day.speckle is not None:
+                own = replace(canvas, rng=np.random.default_rng(day.speckle))
+            power = _render_backscatter(own, day.look, shown, parcel, slope)
         alpha, brightness, shade = _draw_clouds(canvas, day.cloud_share, day.front)
         yield Landscape(
             clear=clear,

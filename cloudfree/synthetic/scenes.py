@@ -63,6 +63,8 @@ class Pass:
     """Whether the classification takes the largest cloud for vegetation."""
     snow: bool = False
     """Whether snow lies on all but water; the classification knows it."""
+    radar: bool = False
+    """Whether the radar passed over on the evening before, in the orbit that it has otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +114,11 @@ def write_scenes(
 
     The scenes are `size_px` wide and three quarters of it high, 10 m a pixel. Optical: uint16,
     reflectance * 10000 + 1000, 0 beyond the edge of the swath. Radar: gamma0 as linear power,
-    valid everywhere. Each of `passes` adds an optical scene of another day, without radar, in a
-    folder named by the day: the same place with its crops of that day, some fields mown, ploughed,
-    sown or ripe of themselves, under a haze and clouds of its own. Passes change nothing in the
-    two scenes, nor does a field of one pass change another. Equal arguments give equal pixels.
+    valid everywhere. Each of `passes` adds an optical scene of another day, with radar if it says
+    so, in a folder named by the day: the same place with its crops of that day, some fields mown,
+    ploughed, sown or ripe of themselves, under a haze and clouds of its own. Passes change nothing
+    in the two scenes, nor does a field of one pass change another. Equal arguments give equal
+    pixels.
     ValueError unless `size_px` is a multiple of 32 from 256 and no two passes are of one day.
     """
     shape, date = _shape(size_px), dt.date.fromisoformat(_DATE)
@@ -129,7 +132,7 @@ def write_scenes(
     lands = paint_days(np.random.default_rng(seed), shape, weather)
     items = _write_pair(folder, "", next(lands), _DATE)
     for one, land in zip(passes, lands, strict=True):
-        items.append(_write_pass(folder, one, land, date + dt.timedelta(days=one.days)))
+        items += _write_pass(folder, one, land, date + dt.timedelta(days=one.days))
     return SyntheticScenes(
         items=_write_items(folder, items),
         aoi=_write_area(folder, shape),
@@ -219,7 +222,8 @@ def _forecast(one: Pass, date: dt.date, seed: int) -> Day:
         front=float(chance.uniform(-1, 1)),
         changed=_CHANGED_A_DAY * one.days,
         haze=float(chance.uniform(0, 0.012)),
-        radar=False,
+        radar=one.radar,
+        speckle=int(chance.integers(2**31)),
     )
 
 
@@ -229,13 +233,11 @@ def _write_pair(folder: Path, prefix: str, land: Landscape, date: str) -> list[d
     optical = _write_optical(folder, prefix, _to_numbers(land.cloudy), land.classes, day)
     truth = np.where(_fill(_SWATH, shape), _to_numbers(land.clear), 0)
     _write_cog(folder / prefix / "truth.tif", truth)
-    for name, power in zip(_POLARISATIONS, land.power, strict=True):
-        _write_cog(folder / prefix / f"{name}.tif", power[None])
-    return [optical, _describe_radar(shape, day, prefix)]
+    return [optical, _write_radar(folder, prefix, land, day)]
 
 
-def _write_pass(folder: Path, one: Pass, land: Landscape, day: dt.date) -> dict[str, Any]:
-    """Write the scene of a pass to a folder named by its day; return its item."""
+def _write_pass(folder: Path, one: Pass, land: Landscape, day: dt.date) -> list[dict[str, Any]]:
+    """Write what a pass saw to a folder named by its day; return the items."""
     classes = land.classes
     if one.cloud_missed:
         clouds, _ = ndimage.label(np.isin(classes, _CLOUDS))
@@ -245,7 +247,8 @@ def _write_pass(folder: Path, one: Pass, land: Landscape, day: dt.date) -> dict[
     if one.snow:
         classes = np.where(np.isin(classes, (_VEGETATION, _BARE_SOIL)), _SNOW, classes)
     numbers = _to_numbers(land.cloudy, one.gain, one.offset_dn)
-    return _write_optical(folder, f"{day}/", numbers, classes, day)
+    optical = _write_optical(folder, f"{day}/", numbers, classes, day)
+    return [optical, _write_radar(folder, f"{day}/", land, day)] if one.radar else [optical]
 
 
 def _write_optical(
@@ -261,6 +264,13 @@ def _write_optical(
     for name, band in zip(BANDS, numbers, strict=True):
         _write_cog(place / f"{name}.tif", np.where(valid, band, 0)[None])
     return _describe_optical(shape, scl, day, prefix)
+
+
+def _write_radar(folder: Path, prefix: str, land: Landscape, day: dt.date) -> dict[str, Any]:
+    """Write both channels to ``folder/prefix``; return the item."""
+    for name, power in zip(_POLARISATIONS, land.power, strict=True):
+        _write_cog(folder / prefix / f"{name}.tif", power[None])
+    return _describe_radar(land.power.shape[1:], day, prefix)
 
 
 def _write_items(folder: Path, items: list[dict[str, Any]]) -> Path:
@@ -347,6 +357,7 @@ def _describe_radar(shape: Shape, day: dt.date, prefix: str) -> dict[str, Any]:
         "platform": "SENTINEL-1A",
         "constellation": "Sentinel-1",
         "sat:orbit_state": "ascending",
+        "sat:relative_orbit": 117,
         "sar:instrument_mode": "IW",
         "sar:frequency_band": "C",
         "sar:product_type": "GRD",

@@ -30,6 +30,7 @@ from cloudfree.pixels.observe import Clock
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
 from cloudfree.scenes.scene import Reference, Step
+from cloudfree.walk.radar_change import RadarChange
 from cloudfree.walk.references import FittedReferences, days_of, look_at_reference
 
 if TYPE_CHECKING:  # what knows no other days does not wait for torch
@@ -154,6 +155,11 @@ class Archive:
         reflectance = np.zeros((len(references), bands, count), np.uint16)
         clear, snow = (np.zeros((len(references), count), bool) for _ in range(2))
         scenes = np.zeros((len(references), count), np.uint16)
+        radar = RadarChange(
+            geobox=geobox, settings=self.settings, fetcher=self.fetcher, clock=self.clock
+        )
+        watched = any(one.watch for one in references)
+        change = np.full((len(references), 1, count), np.nan, np.float32) if watched else None
         for index in sorted(range(len(references)), key=lambda one: abs(references[one].days)):
             reference = references[index]
             side = [i for i, one in enumerate(references) if (one.days < 0) == (reference.days < 0)]
@@ -166,8 +172,16 @@ class Archive:
             scenes[index] = self._numbers(reference)[look.optical_scene[where]]
             if look.snow is not None:
                 snow[index] = look.snow[where]
-        days = days_of(references)
-        return References(reflectance=reflectance, clear=clear, days=days, snow=snow), scenes
+            if change is not None and reference.watch is not None:
+                change[index] = radar.since(reference.watch)[:, where]
+        observed = References(
+            reflectance=reflectance,
+            clear=clear,
+            days=days_of(references),
+            snow=snow,
+            radar_change_db=change,
+        )
+        return observed, scenes
 
     def _numbers(self, reference: Reference) -> UInt16Array:
         """Return what 0, 1, 2, … of a reference's ``optical_scene`` are in the table."""

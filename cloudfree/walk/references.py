@@ -17,7 +17,7 @@ from rasterio.features import geometry_mask
 
 from cloudfree.core.config import LEARN_A_SIDE, LEARN_PX, RunSettings
 from cloudfree.core.errors import ReadError, RequestError, UnreachableError
-from cloudfree.core.types import BoolArray, Int64Array
+from cloudfree.core.types import BoolArray, Float32Array, Int64Array
 from cloudfree.geometry.ground import pixel_sides_m
 from cloudfree.pixels import cube
 from cloudfree.pixels.masks import reach_px
@@ -26,10 +26,12 @@ from cloudfree.pixels.observe import Clock, observe
 from cloudfree.pixels.remote import Fetcher
 from cloudfree.scenes.scene import Reference, Scene, Step
 from cloudfree.walk.plausible import check_optical
+from cloudfree.walk.radar_change import RadarChange
 
 if TYPE_CHECKING:  # what knows no other days does not wait for torch
     from cloudfree.restoration.other_days import SceneFit, Window
 
+_RADAR = "radar that tells where the ground changed"
 _FIELD_PX = 32
 """About as wide as a field."""
 _LEARN_SHARE = 0.7
@@ -62,6 +64,8 @@ class Unusable:
     """Which."""
     why: str
     """In one line."""
+    what: str = "another day"
+    """What of it is left out."""
 
 
 def fit_references(
@@ -82,6 +86,9 @@ def fit_references(
     geoboxes = sample_windows(target, bands[0], fetcher)
     settings = replace(settings, masks=settings.masks.without_file())
     own = [_look((target,), geobox, settings, fetcher, clock) for geobox in geoboxes]
+    radar = [
+        RadarChange(geobox=one, settings=settings, fetcher=fetcher, clock=clock) for one in geoboxes
+    ]
     used: list[Reference] = []
     looks: list[list[Window]] = []
     unusable: list[Unusable] = []
@@ -97,11 +104,29 @@ def fit_references(
         except (ReadError, RequestError) as error:
             unusable.append(Unusable(reference=reference, why=str(error)))
             continue
-        used.append(reference)
-        looks.append([_to_window(one) for one in found])
+        watched, changes, failed = _see_change(reference, radar)
+        unusable += failed
+        used.append(watched)
+        looks.append([_to_window(one, change) for one, change in zip(found, changes, strict=True)])
     with clock.row("other_days.fit_scene"):
         sample = join_windows([_to_window(one) for one in own], looks, days_of(used))
         return FittedReferences(references=tuple(used), fit=fit_scene(sample)), unusable
+
+
+def _see_change(
+    reference: Reference, radar: Sequence[RadarChange]
+) -> tuple[Reference, Sequence[Float32Array | None], list[Unusable]]:
+    """Return how radar differs in each window; without its watch if that cannot be read."""
+    unknown = [None] * len(radar)
+    if reference.watch is None:
+        return reference, unknown, []
+    try:
+        return reference, [one.since(reference.watch) for one in radar], []
+    except UnreachableError:
+        raise
+    except ReadError as error:
+        failed = Unusable(reference=reference, why=str(error), what=_RADAR)
+        return replace(reference, watch=None), unknown, [failed]
 
 
 def days_of(references: Sequence[Reference]) -> Int64Array:
@@ -187,7 +212,7 @@ def crop(observation: Observation, part: tuple[slice, slice]) -> Observation:
     )
 
 
-def _to_window(observation: Observation) -> Window:
+def _to_window(observation: Observation, radar_change_db: Float32Array | None = None) -> Window:
     from cloudfree.restoration.other_days import Window
 
     return Window(
@@ -195,4 +220,5 @@ def _to_window(observation: Observation) -> Window:
         seen=observation.masks.seen,
         made=observation.masks.made,
         snow=observation.snow,
+        radar_change_db=radar_change_db,
     )

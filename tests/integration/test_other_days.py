@@ -12,8 +12,10 @@ import shapely
 import xarray as xr
 
 from cloudfree.core.bands import REFLECTANCE_SCALE, WHITE
+from cloudfree.core.config import ReferenceSettings, RunSettings
 from cloudfree.core.errors import OutputError
 from cloudfree.core.source import OTHER_DAYS, RECONSTRUCTED, SEEN
+from cloudfree.planning.plan import Plan, Request, make_plan
 from cloudfree.product.layers import NO_DAYS
 from cloudfree.storage.ledger import Ledger
 from cloudfree.storage.outputs import open_storage
@@ -174,6 +176,40 @@ def test_a_reference_that_cannot_be_read_is_left_out_and_named(
     days = open_raw(tmp_path / "out").reference_days.to_numpy()
     assert set(np.unique(days)) == {NO_DAYS, -48, 24, 48}
     assert any("2024-06-03" in one for one in summary(tmp_path / "out")["warnings"])
+
+
+def test_radar_of_another_day_that_cannot_be_read_is_left_out_and_named(
+    product: Path, year: SyntheticYear, tmp_path: Path
+) -> None:
+    items = json.loads(year.items.read_text())
+    for item in items["features"]:
+        if item["id"].endswith("rtc-2024-06-02"):  # the evening before
+            item["assets"]["vv"]["href"] = "gone.tif"
+    broken = year.items.parent / "no_radar_then.json"
+    broken.write_text(json.dumps(items))
+    make(tmp_path / "out", aoi=year.aoi, date=DAY, stac=broken, references=OTHERS)
+    (said,) = (one for one in summary(tmp_path / "out")["warnings"] if "gone.tif" in one)
+    assert said.startswith("radar that tells where the ground changed is left out: ")
+    days = open_raw(tmp_path / "out").reference_days.to_numpy()
+    assert set(np.unique(days)) == set(np.unique(open_raw(product).reference_days.to_numpy()))
+
+
+def test_the_plan_says_which_radar_watches(year: SyntheticYear) -> None:
+    def ask(**settings: float) -> Plan:
+        chosen = RunSettings(references=ReferenceSettings(**settings))
+        return make_plan(Request(aoi=year.aoi, date=DAY, stac=str(year.items), settings=chosen))
+
+    watched, alone = ask(), ask(radar_days=0)
+    assert "radar of orbit 117 tells of 4 where the ground changed" in str(watched)
+    assert "orbit 117" not in str(alone)
+    assert [s.id[-10:] for s in watched.watching_scenes] == [
+        "2024-05-09", "2024-06-02", "2024-06-26", "2024-07-20", "2024-08-13"
+    ]  # fmt: skip
+    assert alone.watching_scenes == ()
+    more = watched.describe()["other_days_bytes"] / alone.describe()["other_days_bytes"]
+    assert more == pytest.approx(1 + 4 * 5 / (7 * 4), rel=0.1)  # bytes: a channel, three bands
+    assert len(watched.kept_items) == 10
+    assert len(alone.kept_items) == 6
 
 
 def test_uncertainty_is_calibrated_by_kind(year: SyntheticYear, tmp_path: Path) -> None:

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from scipy.ndimage import binary_dilation, minimum_filter
 
-from cloudfree.core.source import OTHER_DAYS
+from cloudfree.core.source import OTHER_DAYS, RECONSTRUCTED
 from cloudfree.synthetic.scenes import BANDS, Pass, SyntheticScenes, read_reflectance, write_scenes
 from tests.integration.products import make, open_raw
 
 pytestmark = pytest.mark.slow
 
 SHARE = 0.15
+SIDE = 20
+"""Of a field that changes."""
 DAYS = (-20, -10, 5, 15)
 USUAL = tuple(Pass(days=days, cloud_share=SHARE) for days in DAYS)
 Made = Callable[..., xr.Dataset]
@@ -107,3 +110,36 @@ def test_missed_cloud_and_lone_snow_do_not_come_through(
     assert int(where.sum()) > 10_000
     least = rmse(usual.reflectance, usual.truth, where)
     assert rmse(other.reflectance, usual.truth, where) < 1.25 * least + 10
+
+
+def test_ground_that_radar_saw_change_is_not_filled_with_the_old(
+    made: Made, tmp_path: Path
+) -> None:
+    """A field under the cloud scatters eightfold on the day itself: it was cut, or flooded."""
+    watched = tuple(Pass(days=one.days, cloud_share=SHARE, radar=True) for one in USUAL)
+    usual = made(*watched)
+    field = find_square(of_other_days(usual).to_numpy())
+    scenes = write_scenes(tmp_path / "scenes", size_px=512, passes=watched)
+    for channel in ("vv", "vh"):
+        with rasterio.open(scenes.items.parent / f"{channel}.tif") as file:
+            power, profile = file.read(1), file.profile
+            row, col = file.index(float(usual.x[field[1]]), float(usual.y[field[0]]))
+        power[row : row + SIDE, col : col + SIDE] *= 8
+        with rasterio.open(
+            scenes.items.parent / f"{channel}.tif", "w", **profile | {"driver": "GTiff"}
+        ) as file:
+            file.write(power, 1)
+    other = run_on(scenes, tmp_path / "out")
+    inner = np.zeros(usual.source.shape, bool)
+    inner[field[0] + 3 : field[0] + SIDE - 3, field[1] + 3 : field[1] + SIDE - 3] = True
+    assert (other.source.to_numpy()[inner] == RECONSTRUCTED).mean() > 0.95
+    far = ~binary_dilation(inner, iterations=12)
+    was = of_other_days(usual).to_numpy() & far
+    assert (other.source.to_numpy()[was] == OTHER_DAYS).mean() > 0.99
+
+
+def find_square(where: np.ndarray) -> tuple[int, int]:
+    """Return the first row and column of a square that is True throughout."""
+    whole = minimum_filter(where, SIDE, mode="constant")
+    row, col = np.argwhere(whole)[0]
+    return int(row) - SIDE // 2, int(col) - SIDE // 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloudfree.core.types import AnyArray, BoolArray, Int64Array, UInt16Array
+from cloudfree.core.types import AnyArray, BoolArray, Float32Array, Int64Array, UInt16Array
 from cloudfree.restoration.other_days.references import References, Sample
 
 _CELL_PX = 16
@@ -26,6 +26,8 @@ class Window:
     """(y, x): True where something hides it."""
     snow: BoolArray | None = None
     """(y, x): True where the ground is snow; None where nobody says."""
+    radar_change_db: Float32Array | None = None
+    """(channel, y, x): see References; None where nobody says. Not of the target."""
 
 
 def join_windows(
@@ -52,6 +54,7 @@ def join_windows(
             clear=np.array(clear, bool).reshape(len(references), pixels),
             days=days,
             snow=_join_snow(references),
+            radar_change_db=_join_radar(references),
         ),
     )
 
@@ -69,3 +72,21 @@ def _join_snow(references: Sequence[Sequence[Window]]) -> BoolArray | None:
         for day in references
     ]
     return np.array([np.concatenate(day) for day in days], bool)
+
+
+def _join_radar(references: Sequence[Sequence[Window]]) -> Float32Array | None:
+    """Return (ref, channel, n); NaN for a day that does not say, None where none does."""
+    said = [day[0].radar_change_db for day in references]
+    channels = next((len(one) for one in said if one is not None), 0)
+    if not channels:
+        return None
+    days = [
+        [
+            np.full((channels, one.seen.size), np.nan, np.float32)
+            if one.radar_change_db is None
+            else _flat(one.radar_change_db)
+            for one in day
+        ]
+        for day in references
+    ]
+    return np.array([np.concatenate(day, axis=1) for day in days], np.float32)

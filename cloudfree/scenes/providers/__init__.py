@@ -68,6 +68,8 @@ class RadarCollection:
     """False: ground range; relief displaces its pixels, so that it cannot be laid on a map."""
     orbit: str = "sat:orbit_state"
     """Property that says ascending or descending."""
+    relative_orbit: str = "sat:relative_orbit"
+    """Property that numbers the orbit, which is over the same ground every 12 days."""
     assets: dict[str, str] = field(default_factory=dict)
     """Polarisation -> asset, where it is not its name."""
 
