@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow check bench servers clean
+.PHONY: demo test test-skipped test-slow check bench servers clean
 
 demo: $(VENV)/.run
 	$(BIN)/cloudfree demo --out demo --config pipelines/demo.toml
@@ -14,6 +14,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dis
 
 test: check
 	$(PYTEST)
+
+# what make test skipped, once what it lacked has been installed
+test-skipped: $(VENV)/.dev
+	$(PYTEST) --last-skipped
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m slow

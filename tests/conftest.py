@@ -13,6 +13,41 @@ from cloudfree.cli import entry
 from cloudfree.synthetic.scenes import SyntheticScenes, write_scenes
 from tests import needs
 
+_SKIPPED = "cloudfree/skipped"
+"""Where pytest's cache keeps which tests the last whole run skipped."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--last-skipped", action="store_true", help="only what the last run without it skipped"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("last_skipped"):
+        return
+    wanted = set(config.cache.get(_SKIPPED, []))  # tests, and files that were skipped whole
+    kept = [one for one in items if {one.nodeid, one.nodeid.partition("::")[0]} & wanted]
+    config.hook.pytest_deselected(items=[one for one in items if one not in kept])
+    items[:] = kept
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if not config.getoption("last_skipped") and hasattr(config, "cache"):
+        skipped = sorted({one.nodeid for one in terminalreporter.stats.get("skipped", [])})
+        config.cache.set(_SKIPPED, skipped)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if (
+        session.config.getoption("last_skipped")
+        and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
+    ):
+        session.exitstatus = pytest.ExitCode.OK
+
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> SyntheticScenes:
