@@ -57,7 +57,11 @@ def write_catalog(case: Case, folder: Path) -> tuple[Path, dict[str, object]]:
         numbers = np.where(clear, series.optical[index], np.maximum(series.optical[index], 1))
         if index == case.time:
             numbers = np.where(case.hidden, CLOUD_DN, numbers)
-        layers = {band_name(name): band for name, band in zip(series.bands, numbers, strict=True)}
+        layers = {
+            band_name(name): band
+            for name, band in zip(series.bands, numbers, strict=True)
+            if band_name(name) == name or band_name(name) not in series.bands
+        }
         layers["SCL"] = np.where(clear, CLEAR_CLASS, CLOUD_CLASS).astype(np.uint8)
         facts = {
             "platform": "sentinel-2a",
