@@ -208,21 +208,21 @@ def load(
         layers = (*bands, SCENE_CLASSIFICATION) if has_classes else bands
         if has_classes:
             classes[index] = np.zeros(shape, np.uint8)
-        if _overlaps(scene, geobox):
+        if overlaps(scene, geobox):
             numbers = read(scene, layers, fill=np.uint16(0), resampling=Resampling.nearest)
             missing = (numbers[: len(bands)] == NOTHING).any(axis=0)
             dn[index] = np.where(missing, 0, numbers[: len(bands)])
             if has_classes:
                 classes[index] = np.where(missing, 0, numbers[-1]).astype(np.uint8)
     for index, scene in enumerate(radar):
-        if _overlaps(scene, geobox):
+        if overlaps(scene, geobox):
             power[index] = read(
                 scene, polarizations, fill=np.float32(np.nan), resampling=Resampling.bilinear
             )
     return Pixels(dn=dn, classification=tuple(classes), power=power)
 
 
-def _overlaps(scene: Scene, geobox: GeoBox) -> bool:
+def overlaps(scene: Scene, geobox: GeoBox) -> bool:
     """Return whether a footprint comes near a geobox: a cheap test that may err towards True."""
     margin = 0.02
     west, south, east, north = geobox.geographic_extent.boundingbox.bbox

@@ -118,9 +118,12 @@ def _name_references(
     """Return the layers that say what pixels of other days were made of; None without any."""
     if not facts.settings.references.days:
         return _ReferenceLayers(reference_scene=None, reference_days=None, reference_count=None)
-    if others is None:
-        others = MadeOfOtherDays.empty(0, where.shape)
-        core = (slice(None), slice(None))
+    if others is None:  # nothing was made of them
+        return _ReferenceLayers(
+            reference_scene=np.zeros(where.shape, np.uint16),
+            reference_days=np.full(where.shape, NO_DAYS, np.int16),
+            reference_count=np.zeros(where.shape, np.uint8),
+        )
     return _ReferenceLayers(
         reference_scene=np.where(where, others.scene[core], np.uint16(0)),
         reference_days=np.where(where, others.days[core], np.int16(NO_DAYS)),

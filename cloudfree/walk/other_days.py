@@ -32,10 +32,13 @@ from cloudfree.restoration.rims import REACH_PX, FittedPixels, fit_rims
 from cloudfree.scenes.scene import Reference, Step
 from cloudfree.walk.radar_change import RadarChange
 from cloudfree.walk.references import FittedReferences, days_of, look_at_reference
+from cloudfree.walk.tiles import share_pixels
 
 if TYPE_CHECKING:  # what knows no other days does not wait for torch
     from cloudfree.restoration.other_days import MadePixels, References
 
+_FUSION = ""
+"""Of all experts, beside single ones by name."""
 BRIGHTEST_DN = 20_000
 """What is made of other days reflects at most twice the light."""
 
@@ -57,39 +60,73 @@ class MadeOfOtherDays:
     experts: Mapping[str, OtherDays]
     """What single experts make of the same pixels, where they were asked."""
 
-    @classmethod
-    def empty(
-        cls, bands: int, shape: tuple[int, int], experts: tuple[str, ...] = ()
-    ) -> MadeOfOtherDays:
-        """Return one in which nothing is known yet."""
-        known, error = np.zeros(shape, bool), np.full(shape, np.nan, np.float32)
 
-        def estimate() -> OtherDays:
-            numbers = np.zeros((bands, *shape), np.float32)
-            return OtherDays(reflectance=numbers, known=known, error=error)
+class _Mean:
+    """The answers of a step's scenes, averaged by their shares.
 
-        return cls(
-            estimate=estimate(),
-            scene=np.zeros(shape, np.uint16),
-            days=np.zeros(shape, np.int16),
-            count=np.zeros(shape, np.uint8),
-            disagreement=np.zeros(shape, np.float32),
-            experts={name: estimate() for name in experts},
-        )
+    It is a running mean: the word of a scene that is alone is left as it is, to the bit.
+    """
 
-    def put(
-        self, at: tuple[Int64Array, Int64Array], pixels: MadePixels, scenes: UInt16Array
+    def __init__(self, bands: int, shape: tuple[int, int], experts: tuple[str, ...]) -> None:
+        self._shares, self._largest = np.zeros((2, *shape), np.float32)
+        self._numbers = {
+            name: np.zeros((bands, *shape), np.float32) for name in (_FUSION, *experts)
+        }
+        self._error = np.full(shape, np.nan, np.float32)
+        self._disagreement = np.zeros(shape, np.float32)
+        self._scene = np.zeros(shape, np.uint16)
+        self._days = np.zeros(shape, np.int16)
+        self._count = np.zeros(shape, np.uint8)
+
+    def add(
+        self,
+        at: tuple[Int64Array, Int64Array],
+        pixels: MadePixels,
+        alone: Mapping[str, Float32Array],
+        scenes: UInt16Array,
+        share: Float32Array,
     ) -> None:
-        """Fill in pixels (n,) ``at`` rows and columns; ``scenes`` (ref, n) says what they saw."""
+        """Add pixels (n,) ``at`` rows and columns, counted by ``share`` (n,).
+
+        ``alone`` are single experts' (band, n); ``scenes`` (ref, n) says what was seen. Of what
+        cannot be averaged the scene with the largest share tells.
+        """
         known = pixels.count > 0
-        self.estimate.reflectance[:, *at] = pixels.reflectance
-        self.estimate.known[at] = known
-        self.estimate.error[at] = pixels.expected_error
-        self.count[at] = pixels.count
-        self.days[at] = pixels.nearest_days
-        self.disagreement[at] = pixels.disagreement
-        nearest = np.maximum(pixels.nearest, 0)[None]
-        self.scene[at] = np.where(known, np.take_along_axis(scenes, nearest, axis=0)[0], 0)
+        share = np.where(known, share, np.float32(0))
+        self._shares[at] += share
+        part = share / np.where(known, self._shares[at], np.float32(1))
+        for name, numbers in self._numbers.items():
+            told = pixels.reflectance if name == _FUSION else alone[name]
+            numbers[:, *at] += part * (told - numbers[:, *at])
+        self._disagreement[at] += part * (pixels.disagreement - self._disagreement[at])
+        error = self._error[at]
+        before = np.where(np.isnan(error), pixels.expected_error, error)
+        self._error[at] = np.where(known, before + part * (pixels.expected_error - before), error)
+        rules = share > self._largest[at]
+        self._largest[at] = np.maximum(share, self._largest[at])
+        seen = np.take_along_axis(scenes, np.maximum(pixels.nearest, 0)[None], axis=0)[0]
+        for whole, of_scene in (
+            (self._scene, seen),
+            (self._days, pixels.nearest_days),
+            (self._count, pixels.count),
+        ):
+            whole[at] = np.where(rules, of_scene, whole[at])
+
+    def finish(self) -> MadeOfOtherDays:
+        """Return what all of them say."""
+        known: BoolArray = self._shares > 0
+        told = {
+            name: OtherDays(reflectance=numbers, known=known, error=self._error)
+            for name, numbers in self._numbers.items()
+        }
+        return MadeOfOtherDays(
+            estimate=told.pop(_FUSION),
+            scene=self._scene,
+            days=self._days,
+            count=self._count,
+            disagreement=self._disagreement,
+            experts=told,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +156,15 @@ class Archive:
         """
         from cloudfree.restoration.other_days import ask_experts, make_pixels
 
-        made: MadeOfOtherDays | None = None
-        for index, scene in enumerate(step.optical):
-            fitted = self.fitted.get(scene.id)
-            here = wanted & (observation.optical_scene == index + 1)
-            if fitted is None or not fitted.references or not here.any():
-                continue
-            bands = len(observation.reflectance)
-            made = made or MadeOfOtherDays.empty(bands, wanted.shape, self.experts)
+        bands = len(observation.reflectance)
+        mean: _Mean | None = None
+        able = {name for name, one in self.fitted.items() if one.references}
+        for scene, share in share_pixels(
+            step.optical, able, geobox, observation.optical_scene, self.settings.grid.bands[0],
+            self.fetcher,
+        ):  # fmt: skip
+            fitted, here = self.fitted[scene.id], wanted & (share > 0)
+            mean = mean or _Mean(bands, wanted.shape, self.experts)
             for part in _blocks(here):
                 observed, scenes = self._read(fitted, geobox[part], here[part], bands)
                 with self.clock.row("other_days.make_pixels"):
@@ -134,10 +172,8 @@ class Archive:
                     alone = ask_experts(fitted.fit, observed) if self.experts else {}
                 rows, cols = np.nonzero(here[part])
                 at = (rows + part[0].start, cols + part[1].start)
-                made.put(at, pixels, scenes)
-                for name, one in made.experts.items():
-                    one.reflectance[:, *at] = alone[name]
-        return made
+                mean.add(at, pixels, alone, scenes, share[at])
+        return None if mean is None else mean.finish()
 
     def _read(
         self, fitted: FittedReferences, geobox: GeoBox, where: BoolArray, bands: int

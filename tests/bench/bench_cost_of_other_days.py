@@ -1,6 +1,7 @@
 """What other days cost: bytes read, seconds and memory of whole runs, by cloud and length of list.
 
-python tests/bench/bench_cost_of_other_days.py [--size-px 4096] [--cloud 0.2,0.5,0.8] [--most 0,2,4,8]
+    python tests/bench/bench_cost_of_other_days.py --size-px 4096 --cloud 0.2,0.5,0.8 --most 0,2,4,8
+
 A painted place, seen on the day itself and on eight others, four before and four after, each with
 radar of its own and as much cloud. Every run is a process of its own, of one worker and without
 self-check, model auto. Bytes are what its processes asked files for (Linux, /proc/self/io), less

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from scipy.ndimage import binary_dilation, minimum_filter
 
 from cloudfree.core.source import OTHER_DAYS, RECONSTRUCTED
 from cloudfree.synthetic.scenes import BANDS, Pass, SyntheticScenes, read_reflectance, write_scenes
-from tests.integration.products import make, open_raw
+from tests.integration.products import assert_same_pixels, make, open_raw
+from tests.zones import cut_in_zones
 
 pytestmark = pytest.mark.slow
 
@@ -40,11 +42,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return run
 
 
-def run_on(scenes: SyntheticScenes, out: Path) -> xr.Dataset:
+def run_on(scenes: SyntheticScenes, out: Path, chunk_px: int = 2048) -> xr.Dataset:
     """Return the product with the ground as it would be without clouds, in reflectance numbers."""
     make(
         out, aoi=scenes.aoi, date=scenes.date, stac=scenes.items, bands=BANDS,
-        references={"days": 75},
+        references={"days": 75}, chunk_px=chunk_px,
     )  # fmt: skip
     cube = open_raw(out).isel(time=0)
     truth = read_reflectance(scenes.items.parent, cube) * 1e4
@@ -143,3 +145,25 @@ def find_square(where: np.ndarray) -> tuple[int, int]:
     whole = minimum_filter(where, SIDE, mode="constant")
     row, col = np.argwhere(whole)[0]
     return int(row) - SIDE // 2, int(col) - SIDE // 2
+
+
+def test_where_scenes_of_two_zones_meet_there_is_no_step(tmp_path: Path) -> None:
+    passes = tuple(Pass(days=one.days, cloud_share=SHARE, radar=True) for one in USUAL)
+    scenes = write_scenes(tmp_path / "scenes", size_px=512, passes=passes)
+    both = replace(scenes, items=cut_in_zones(scenes))
+    cube = run_on(both, tmp_path / "out")
+    assert len(np.unique(cube.optical_scene)) == 3
+    made = of_other_days(cube).to_numpy()
+    tiles = cube.optical_scene.to_numpy()
+    meet = (tiles[:, 1:] != tiles[:, :-1]) & made[:, 1:] & made[:, :-1]
+    assert meet.sum() > 100
+    picture, truth = (
+        one.transpose("band", "y", "x").to_numpy().astype(np.float64)
+        for one in (cube.reflectance, cube.truth)
+    )
+    steps, true = (np.abs(np.diff(one, axis=2))[:, meet].mean() for one in (picture, truth))
+    assert steps < 1.15 * true
+    over = np.diff(picture - truth, axis=2)[:, meet].mean(axis=1)
+    assert np.abs(over).max() < 25
+    run_on(both, tmp_path / "chunks", chunk_px=256)
+    assert_same_pixels(open_raw(tmp_path / "out"), open_raw(tmp_path / "chunks"))

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from cloudfree.core.types import AnyArray, BoolArray, Float32Array, Int64Array
 from cloudfree.restoration.other_days.evidence import OBSERVATIONS, Evidence, gather
@@ -181,6 +180,7 @@ def _fit(sample: Sample) -> SceneFit:
     harmonisation = harmonise(target, np.ones(len(rows), bool), seen.reflectance, seen.clear)
     numbers = harmonisation.apply(seen.reflectance)
     limits = measure_limits(numbers, seen.clear, seen.radar_change_db)
+    made = np.flatnonzero(sample.made & references.clear.any(axis=0))
     fit = SceneFit(
         days=references.days,
         harmonisation=harmonisation,
@@ -189,39 +189,15 @@ def _fit(sample: Sample) -> SceneFit:
         weights=_only("line", len(target)),
         judged=np.full((len(EXPERTS) + 1, len(target)), np.nan, np.float32),
     )
-    own, truth = _admit(fit, seen, numbers), target.astype(np.float32)
-    teach = own.any(axis=0) & ~stands_out(truth, numbers, own, fit.days, limits)
-    cells = sample.cells[rows[teach]]
-    if len(cells) < FEWEST_PIXELS or len(np.unique(cells)) < FEWEST_CELLS:
-        return fit
-    seen, numbers, own = seen.take_pixels(teach), numbers[:, :, teach], own[:, teach]
-    alike, practised = np.arange(len(cells)), own
-    made = np.flatnonzero(sample.made & references.clear.any(axis=0))
-    if len(made):
-        asked = references.take_pixels(rng.choice(made, len(cells)))
-        alike, practised = _practise(fit, seen, numbers, own, asked)
-    return _learn(fit, truth[:, teach], numbers, cells, own, alike, practised)
-
-
-def _practise(
-    fit: SceneFit, seen: References, numbers: Float32Array, own: BoolArray, asked: References
-) -> tuple[Int64Array, BoolArray]:
-    """Return a seen pixel (n,) for each one asked, to be made, and (ref, n) what serves of it then.
-
-    It practises to have no more than the one asked. Every second is the one whose line in time is
-    nearest, so that what is made counts; the others are any, so that none lacks an observation on
-    one kind of ground alone.
-    """
-    theirs = fit.harmonisation.apply(asked.reflectance)
-    used = _admit(fit, asked, theirs)
-    lines = gather(numbers, own, fit.days).line
-    scale = np.maximum(lines.std(axis=1, dtype=np.float64), 1)
-    wanted = gather(theirs, used, fit.days).line[:, ::2]
-    alike = np.arange(lines.shape[1])
-    _, alike[::2] = cKDTree(lines.T / scale).query(wanted.T / scale)
-    like = seen.take_pixels(alike)
-    shared = _admit(fit, replace(like, clear=like.clear & used), numbers[:, :, alike])
-    return alike, np.where(shared.any(axis=0), shared, own[:, alike])
+    cells = sample.cells[rows]
+    own = _admit(fit, seen, numbers)
+    if len(made) == 0:
+        return _learn(fit, target, numbers, own, own, cells)
+    partners = rng.choice(made, len(rows))
+    asked = references.take_pixels(partners)
+    theirs = _admit(fit, asked, harmonisation.apply(asked.reflectance))
+    shared = _admit(fit, replace(seen, clear=seen.clear & theirs), numbers)
+    return _learn(fit, target, numbers, own, np.where(shared.any(axis=0), shared, own), cells)
 
 
 def _only(expert: str, bands: int) -> Float32Array:
@@ -244,24 +220,29 @@ def _admit(fit: SceneFit, references: References, numbers: Float32Array) -> Bool
 
 def _learn(
     fit: SceneFit,
-    truth: Float32Array,
+    target: AnyArray,
     numbers: Float32Array,
-    cells: Int64Array,
     own: BoolArray,
-    alike: Int64Array,
     practised: BoolArray,
+    cells: Int64Array,
 ) -> SceneFit:
     """Return the fit with experts and their weights.
 
-    Seen pixels teach twice: each with all observations that it has, and some (``alike``) with what
-    made ones have too (``practised``). Both count for the referee; what is stated of errors is of
-    the second.
+    Seen pixels serve twice: with all observations that they have, and with those alone that some
+    made pixel has too (``practised``), which is what experts are judged on. With too few seen
+    pixels the fit comes back as it is.
     """
-    both = np.concatenate([np.arange(len(cells)), alike])
-    used = np.concatenate([own, practised], axis=1)
+    truth = target.astype(np.float32)
+    teaches = ~stands_out(truth, numbers, own, fit.days, fit.limits)
+    rows = np.flatnonzero(own.any(axis=0) & teaches)
+    if len(rows) < FEWEST_PIXELS or len(np.unique(cells[rows])) < FEWEST_CELLS:
+        return fit
+    both = np.tile(rows, 2)
+    used = np.concatenate([own[:, rows], practised[:, rows]], axis=1)
     evidence = gather(numbers[:, :, both], used, fit.days)
     truth = truth[:, both]
     folds, count = deal_folds(cells[both])
+    judged = slice(len(rows), None)
     missed = truth - evidence.line
     errors = [(evidence.closest - truth)[None], -missed[None]]
     features = {layout: lay_out(layout, evidence) for layout in LAYOUTS}
@@ -270,12 +251,11 @@ def _learn(
         found = learn(layout, features[layout], missed.astype(np.float64), folds, count)
         learnt[layout], held_out = found
         errors.append(held_out.reshape(-1, *missed.shape) - missed)
-    shown = np.concatenate(errors)
-    weights = weigh(shown, cells[both])
-    shown = shown[:, :, len(cells) :]
+    shown = np.concatenate(errors)[:, :, judged]
+    weights = weigh(shown, cells[both][judged])
     fused = (shown * weights[:, :, None]).sum(axis=0)
     learnt["rank"] = _learn_doubt(
-        learnt["rank"], features["rank"][:, len(cells) :], np.abs(fused).mean(axis=0)
+        learnt["rank"], features["rank"][:, judged], np.abs(fused).mean(axis=0)
     )
     return replace(
         fit,

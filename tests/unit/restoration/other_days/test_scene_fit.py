@@ -278,22 +278,6 @@ def test_what_counts_only_where_a_nearer_one_is_missing_is_practised() -> None:
     assert place.error(made.reflectance) < NOISE_DN
 
 
-def test_seen_pixels_like_the_made_ones_are_practised() -> None:
-    """One half is bright and nothing tells its target; errors foreseen are of the half made."""
-    rng = np.random.default_rng(3)
-    bright = np.zeros((HEIGHT, WIDTH), bool)
-    bright[:, : WIDTH // 2] = True
-    bright = bright.ravel()
-    target = PLACE.target + np.where(bright, 3000 + rng.normal(0, 200, PLACE.target.shape), 0)
-    numbers = PLACE.sample.references.reflectance + np.where(bright, 3000, 0).astype(np.uint16)
-    whole = replace(PLACE.given(reflectance=numbers), reflectance=np.rint(target).astype(np.uint16))
-    foreseen = [
-        np.sqrt(np.mean(fit_scene(replace(whole, made=whole.made & half)).judged[-1] ** 2))
-        for half in (bright, ~bright)
-    ]
-    assert foreseen[0] > 1.5 * foreseen[1]
-
-
 # what a pixel says of itself
 
 
