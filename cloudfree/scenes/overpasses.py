@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
 
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from cloudfree.scenes.scene import Scene
 
+T = TypeVar("T")
 OVERPASS = dt.timedelta(minutes=15)
 """Scenes of one platform closer than this in time belong to one overpass."""
 _SAME_MOMENT = dt.timedelta(seconds=15)
@@ -27,10 +31,10 @@ def drop_twins(scenes: list[Scene]) -> list[Scene]:
     Twins are of one collection, platform, moment and tile, where both name it, and of about one
     footprint.
     """
-    kept: list[Scene] = []
+    kept: _ByTime[Scene] = _ByTime(_SAME_MOMENT)
     for scene in sorted(scenes, key=lambda s: (s.baseline, s.id), reverse=True):
-        if not any(_is_twin(scene, other) for other in kept):
-            kept.append(scene)
+        if not any(_is_twin(scene, other) for other in kept.near(scene.time)):
+            kept.add(scene.time, scene)
     return sorted(kept, key=lambda scene: scene.id)
 
 
@@ -67,17 +71,41 @@ def prefer_collections(
     datatakes: list[tuple[Scene, ...]], collections: tuple[str, ...]
 ) -> list[tuple[Scene, ...]]:
     """Of datatakes that are one overpass in two collections keep the preferred one."""
-    kept: list[tuple[Scene, ...]] = []
+    kept: _ByTime[tuple[Scene, ...]] = _ByTime(OVERPASS)
     for datatake in sorted(
         datatakes, key=lambda d: (collections.index(d[0].collection), time_of(d))
     ):
+        time = time_of(datatake)
         if all(
-            datatake[0].platform != other[0].platform
-            or abs(time_of(datatake) - time_of(other)) >= OVERPASS
-            for other in kept
+            datatake[0].platform != other[0].platform or abs(time - time_of(other)) >= OVERPASS
+            for other in kept.near(time)
         ):
-            kept.append(datatake)
+            kept.add(time, datatake)
     return sorted(kept, key=time_of)
+
+
+class _ByTime(Generic[T]):
+    """What lies near a moment, without looking at all there is: there may be thousands."""
+
+    def __init__(self, reach: dt.timedelta) -> None:
+        self._reach = reach
+        self._found: defaultdict[int, list[T]] = defaultdict(list)
+
+    def __iter__(self) -> Iterator[T]:
+        return itertools.chain.from_iterable(self._found.values())
+
+    def add(self, time: dt.datetime, one: T) -> None:
+        self._found[self._slot(time)].append(one)
+
+    def near(self, time: dt.datetime) -> Iterator[T]:
+        """Yield all within reach, and some beyond."""
+        slot = self._slot(time)
+        return itertools.chain.from_iterable(
+            self._found.get(one, ()) for one in (slot - 1, slot, slot + 1)
+        )
+
+    def _slot(self, time: dt.datetime) -> int:
+        return int(time.timestamp() // self._reach.total_seconds())
 
 
 def time_of(overpass: Sequence[Scene]) -> dt.datetime:

@@ -36,7 +36,7 @@ def ask(scenes: SyntheticScenes, out: Path, most: int, command: str) -> tuple[di
     settings = out.with_suffix(".toml")
     settings.write_text(
         f"[references]\nmost = {max(most, 1)}\ndays = {75 if most else 0}\n"
-        "[engine]\nworkers = 1\n[selfcheck]\nplaces = 0\n"
+        "[scenes]\nmin_seen = 0.0\n[engine]\nworkers = 1\n[selfcheck]\nplaces = 0\n"
     )
     words = [command, "--aoi", scenes.aoi, "--date", scenes.date, "--stac", scenes.items]
     words += ["--config", settings, "--json", *(["--out", out] if command == "run" else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -60,6 +61,18 @@ def test_the_scene_of_the_own_tile_comes_first() -> None:
     own = optical("own", 5 * DAY, tile="32TPT", footprint=WEST)
     (found,) = choose(*on(5, tile="32TQT"), own)
     assert [scene.id for scene in found.scenes] == ["own", "day+5"]
+
+
+def test_thousands_of_days_are_chosen_from_quickly() -> None:
+    others = [
+        optical(f"day{index}", 3 * (index - 2920), datatake=str(index))  # eight a day
+        for index in range(5840)
+    ]
+    start = time.monotonic()
+    found = choose(*others, days=365, most=8)
+    assert time.monotonic() - start < 10  # comparing each with each took a minute
+    assert len(found) == 8
+    assert max(abs(one.days) for one in found) <= 1
 
 
 def watch(*scenes: Scene, days: float = 6.0) -> list[RadarWatch | None]:
