@@ -108,9 +108,8 @@ class Plan:
     @property
     def watching_scenes(self) -> tuple[Scene, ...]:
         """All radar scenes that tell where the ground changed, each once, by collection and id."""
-        watches = [one.watch for found in self.references.values() for one in found if one.watch]
-        scenes = {s.id: s for one in watches for s in (*one.now, *one.then)}
-        return tuple(sorted(scenes.values(), key=lambda scene: (scene.collection, scene.id)))
+        scenes = {(s.collection, s.id): s for step in self.steps for s in step.watching}
+        return tuple(scenes[key] for key in sorted(scenes))
 
     @property
     def kept_items(self) -> list[catalog.Item]:
@@ -266,7 +265,7 @@ def _name(item: catalog.Item) -> tuple[str, str]:
 def _find_spare(scenes: list[Scene], steps: list[Step]) -> frozenset[tuple[str, str]]:
     """Return the scenes that no step uses, nor names as another choice."""
     others = [one for step in steps for found in step.references for one in found]
-    used = {s.id for step in steps for s in (*step.optical, *step.radar)}
+    used = {s.id for step in steps for s in (*step.optical, *step.radar, *step.watching)}
     used |= {
         name
         for step in steps
@@ -274,7 +273,6 @@ def _find_spare(scenes: list[Scene], steps: list[Step]) -> frozenset[tuple[str, 
         for name in one.scenes
     }
     used |= {s.id for one in others for s in one.scenes}
-    used |= {s.id for one in others if one.watch for s in (*one.watch.now, *one.watch.then)}
     return frozenset((s.collection, s.id) for s in scenes if s.id not in used)
 
 

@@ -140,7 +140,9 @@ def build_item(product: Product, files: StepFiles) -> dict[str, Any]:
     for relation in ("root", "parent", "collection"):
         item.add_link(pystac.Link(relation, f"./{COLLECTION}", "application/json"))
     found = {(str(one.get("collection")), str(one.get("id"))): one for one in product.found}
-    for scene in (*files.step.optical, *files.step.radar):
+    step = files.step
+    watching = (scene for scene in step.watching if scene not in step.radar)
+    for scene in (*step.optical, *step.radar, *watching):
         item.add_link(_origin(scene, found))
     for reference in files.references:
         item.add_link(_origin(reference.scene, found, {"cloudfree:share": reference.share}))

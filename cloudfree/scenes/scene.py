@@ -189,6 +189,13 @@ class Step:
     """For each optical scene the other datatakes that its hidden pixels are made of, in the order
     of time; none where none are wanted or in reach."""
 
+    @property
+    def watching(self) -> tuple[Scene, ...]:
+        """The radar scenes that tell where the ground changed, each once, by collection and id."""
+        watches = [one.watch for found in self.references for one in found if one.watch]
+        scenes = {(s.collection, s.id): s for one in watches for s in (*one.now, *one.then)}
+        return tuple(scenes[key] for key in sorted(scenes))
+
 
 def parse_period(text: str) -> Period:
     """Return the period of ``2024-06-15`` or ``2024-06-01/2024-06-30``; SettingsError else."""

@@ -322,10 +322,13 @@ def test_it_says_what_it_owes_to_other_days(series: Path) -> None:
     assert len(counts) == 2 and min(counts.values()) > 1000
     links = {one.title: one for one in item.get_links("derived_from")}
     (step,) = summary(series)["steps"]
-    assert set(links) == {*step["optical"], *step["radar"], *counts}
+    (others,) = step["references"].values()
+    watching = {name for one in others for when in ("now", "then") for name in one["radar"][when]}
+    assert len(watching) == 3
+    assert set(links) == {*step["optical"], *step["radar"], *counts, *watching}
     shares = {name: one.extra_fields.get("cloudfree:share") for name, one in links.items()}
     assert {name for name, share in shares.items() if share is None} == {
-        *step["optical"], *step["radar"],
+        *step["optical"], *step["radar"], *watching,
     }  # fmt: skip
     for said in step["reference_shares"]:
         assert said["share"] == pytest.approx(counts[said["id"]] / made, rel=1e-3)
