@@ -59,6 +59,8 @@ class Fits:
                     f"{name}, {one.choice.maker} by "
                     f"{one.choice.smallest_rmse * REFLECTANCE_SCALE:.4f}: they are not used there"
                 )
+        for why in worse.values():
+            logger.warning("%s", why)
         kept = {name: one for name, one in self.fitted.items() if name not in worse}
         return replace(self, fitted=kept, worse=worse)
 

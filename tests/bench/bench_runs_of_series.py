@@ -22,7 +22,7 @@ import numpy as np
 import rasterio
 import shapely
 import xarray as xr
-from bench_other_days import KINDS, Case, hide, psnr, read_all
+from bench_other_days import KINDS, RADAR_REPEAT_DAYS, Case, hide, psnr, read_all
 from PIL import Image
 from rasterio.transform import from_origin
 from rasterio.warp import transform_geom
@@ -76,7 +76,11 @@ def write_catalog(case: Case, folder: Path) -> tuple[Path, dict[str, object]]:
         names = ("vv", "vh")[: len(power)]
         layers = dict(zip(names, power.astype(np.float32), strict=True))
         when = dt.datetime.combine(FIRST + dt.timedelta(days=int(day)), dt.time(5))
-        facts = {"platform": "sentinel-1a", "sat:orbit_state": "ascending"}
+        facts = {
+            "platform": "sentinel-1a",
+            "sat:orbit_state": "ascending",
+            "sat:relative_orbit": 1 + int(day) % RADAR_REPEAT_DAYS,
+        }
         items.append(write_item(folder, "sentinel-1-rtc", when, ground, layers, facts, index))
     file = folder / "items.json"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
@@ -226,7 +230,7 @@ if __name__ == "__main__":
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", default="baseline")
+    parser.add_argument("--model", default="auto")
     parser.add_argument("--days", type=float, default=75)
     parser.add_argument("--out", type=Path)
     main(parser.parse_args())
