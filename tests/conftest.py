@@ -26,7 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("last_skipped"):
         return
-    wanted = set(config.cache.get(_SKIPPED, []))  # tests, and files that were skipped whole
+    skipped = config.cache.get(_SKIPPED, None)
+    if skipped is None:  # nobody knows: all of them
+        return
+    wanted = set(skipped)  # tests, and files that were skipped whole
     kept = [one for one in items if {one.nodeid, one.nodeid.partition("::")[0]} & wanted]
     config.hook.pytest_deselected(items=[one for one in items if one not in kept])
     items[:] = kept
