@@ -20,7 +20,8 @@ from cloudfree.geometry.sampling import locate, take_nearest
 from cloudfree.planning.plan import Request
 from cloudfree.scenes.harmonisation import SINCE_0400_DN
 from cloudfree.storage.outputs import open_storage
-from cloudfree.synthetic.scenes import BANDS, Pass, SyntheticScenes, write_scenes
+from cloudfree.synthetic.items import BANDS
+from cloudfree.synthetic.scenes import Pass, SyntheticScenes, write_scenes
 
 PASSES = tuple(
     Pass(days=days, cloud_share=share)

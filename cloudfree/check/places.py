@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloudfree.core.config import CHECK_PX
+from cloudfree.core.config import CHECK_PX, MIRRORS
 from cloudfree.core.types import BoolArray, Float64Array
 
 _WELL_SEEN = 0.25
@@ -14,8 +14,6 @@ _WELL_SEEN = 0.25
 _CLOUDY = (0.01, 0.9)
 """Hidden share of a place that clouds are taken from. The more there is, the oftener it is taken:
 the clouds are those that most hidden pixels of the product lie under."""
-MIRRORS: tuple[tuple[int, ...], ...] = ((-1,), (-2,), (-2, -1))
-"""Axes along which a cloud is mirrored before it is laid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,9 @@ from distributed import Client, Future
 from odc.geo.geobox import GeoBox
 
 from cloudfree.check.figures import Check, PlaceCheck, score, summarise
-from cloudfree.check.places import MIRRORS, Blocks, Place, choose_places, count_blocks
+from cloudfree.check.places import Blocks, Place, choose_places, count_blocks
 from cloudfree.cluster import GPU, Workers, read_shared, run_all, share
-from cloudfree.core.config import CHECK_PX
+from cloudfree.core.config import CHECK_PX, MIRRORS
 from cloudfree.core.contract import Contract
 from cloudfree.core.errors import ReadError
 from cloudfree.core.progress import Progress
@@ -39,15 +39,13 @@ from cloudfree.restoration.inpainting import spread_seen
 from cloudfree.restoration.restore import restore_alone
 from cloudfree.walk.chunk import ask_other_days, choose, restore
 from cloudfree.walk.chunk_pixels import compose, core_signs, doubt_of, find_colours
-from cloudfree.walk.hiding import borrow_cloud, draw_over
+from cloudfree.walk.hiding import FEWEST_PIXELS, borrow_cloud, draw_over
 from cloudfree.walk.other_days import MadeOfOtherDays
 from cloudfree.walk.references import taught
 from cloudfree.walk.run_facts import Candidate, RunFacts, core_of
 
 logger = logging.getLogger(__name__)
 
-_FEWEST_PIXELS = 200
-"""A place where fewer are hidden says nothing."""
 _SAMPLE = 4000
 """Pixels of a place that the calibration learns from."""
 OTHER_DAYS = "other days"
@@ -157,7 +155,7 @@ def check_place(facts: RunFacts, model: Model, place: Place, fetcher: Fetcher) -
     hidden, clouded = _lay_cloud(facts, place, chunk, truth, fetcher)
     core = core_of(facts, chunk)
     wanted = hidden[core] & pixels_inside(facts.plan.area, chunk.geobox)
-    if np.count_nonzero(wanted) < _FEWEST_PIXELS:
+    if np.count_nonzero(wanted) < FEWEST_PIXELS:
         return FoundInPlace()
     fills_all = find_colours(facts, facts.steps[place.step]) is not None
     in_reach = wanted if fills_all else wanted & truth.has_radar[core]
@@ -211,7 +209,7 @@ def _ask_other_days(
         here = clouded.optical_scene[core] == index + 1
         if scene.id in facts.fitted and (wanted & here).any():
             wanted = wanted & ~(here & taught(scene, chunk.geobox, first, fetcher))
-    if np.count_nonzero(wanted) < _FEWEST_PIXELS:
+    if np.count_nonzero(wanted) < FEWEST_PIXELS:
         return None
     clock = Stopwatch()
     return ask_other_days(
@@ -234,7 +232,7 @@ def _judge(
     signs: Float32Array | None,
 ) -> PlaceCheck | None:
     """Return how wrong pictures (band, y, x) are where something was made, the first in detail."""
-    if np.count_nonzero(where) < _FEWEST_PIXELS:
+    if np.count_nonzero(where) < FEWEST_PIXELS:
         return None
     actual = truth.reflectance[:, *core]
     sample = np.flatnonzero(where)

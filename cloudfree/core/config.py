@@ -17,6 +17,8 @@ from cloudfree.core.tables import require
 _MOST_DAYS = 366
 CHECK_PX = 256
 """Side of a place of the self-check."""
+MIRRORS: tuple[tuple[int, ...], ...] = ((-1,), (-2,), (-2, -1))
+"""Axes along which a scene's own cloud is mirrored before it is laid over seen ground."""
 _FEWEST_PLACES = 2
 LEARN_PX = 128
 """Side of the windows that a scene's other days are learnt from."""

@@ -5,18 +5,31 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import rasterio
 import xarray as xr
-from pyproj import Transformer
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 from scipy import ndimage
 
 from cloudfree.core.bands import REFLECTANCE_SCALE
 from cloudfree.scenes.harmonisation import SINCE_0400_DN
+from cloudfree.synthetic.items import (
+    BANDS,
+    CLOUDS,
+    EPSG,
+    NORTH_M,
+    POLARISATIONS,
+    SWATH,
+    WEST_M,
+    Corners,
+    describe_optical,
+    describe_radar,
+    enclose,
+    locate,
+)
 from cloudfree.synthetic.landscape import (
     CLOUD_SHARE,
     LOOK,
@@ -28,22 +41,13 @@ from cloudfree.synthetic.landscape import (
 )
 from cloudfree.synthetic.seasons import lay_snow, look_near, look_on
 
-Corners: TypeAlias = tuple[tuple[float, float], ...]
-
 _DATE = "2024-06-15"
 YEAR = tuple(str(dt.date(2024, 1, 11) + dt.timedelta(days=24 * step)) for step in range(15))
 """Days on which a satellite passed over."""
-BANDS = ("B02", "B03", "B04", "B08")
-_POLARISATIONS = ("vv", "vh")
-_EPSG = 32632
-_WEST_M, _NORTH_M = 613_020.0, 5_343_000.0
 _CHANGED_A_DAY = 0.004
 """Share of the parcels that are mown, ploughed, sown or ripe from one day to the next."""
-_VEGETATION, _BARE_SOIL, _CLOUDS, _SNOW = 4, 5, (8, 9, 10), 11
+_VEGETATION, _BARE_SOIL, _SNOW = 4, 5, 11
 """Classes of Sentinel-2's scene classification."""
-# Outlines as (column, row) in shares of the width and height.
-_WHOLE: Corners = ((0, 0), (0, 1), (1, 1), (1, 0))
-_SWATH: Corners = ((0, 0), (0, 1), (0.88, 1), (1, 0.29), (1, 0))
 _AREA: Corners = ((0.10, 0.35), (0.35, 0.95), (0.97, 0.80), (0.86, 0.14), (0.42, 0.06))
 
 
@@ -231,7 +235,7 @@ def _write_pair(folder: Path, prefix: str, land: Landscape, date: str) -> list[d
     """Write the files of one day to ``folder/prefix``; return the items of both scenes."""
     shape, day = land.clear.shape[1:], dt.date.fromisoformat(date)
     optical = _write_optical(folder, prefix, _to_numbers(land.cloudy), land.classes, day)
-    truth = np.where(_fill(_SWATH, shape), _to_numbers(land.clear), 0)
+    truth = np.where(_fill(SWATH, shape), _to_numbers(land.clear), 0)
     _write_cog(folder / prefix / "truth.tif", truth)
     return [optical, _write_radar(folder, prefix, land, day)]
 
@@ -240,7 +244,7 @@ def _write_pass(folder: Path, one: Pass, land: Landscape, day: dt.date) -> list[
     """Write what a pass saw to a folder named by its day; return the items."""
     classes = land.classes
     if one.cloud_missed:
-        clouds, _ = ndimage.label(np.isin(classes, _CLOUDS))
+        clouds, _ = ndimage.label(np.isin(classes, CLOUDS))
         sizes = np.bincount(clouds.ravel())
         sizes[0] = 0  # what is no cloud
         classes = np.where((clouds > 0) & (clouds == sizes.argmax()), _VEGETATION, classes)
@@ -256,21 +260,21 @@ def _write_optical(
 ) -> dict[str, Any]:
     """Write bands and classes to ``folder/prefix``; return the item."""
     shape = numbers.shape[1:]
-    valid = _fill(_SWATH, shape)
+    valid = _fill(SWATH, shape)
     scl = np.where(valid[::2, ::2], classes, 0).astype(np.uint8)
     place = folder / prefix
     place.mkdir(parents=True, exist_ok=True)
     _write_cog(place / "SCL.tif", scl[None], pixel_m=20.0)
     for name, band in zip(BANDS, numbers, strict=True):
         _write_cog(place / f"{name}.tif", np.where(valid, band, 0)[None])
-    return _describe_optical(shape, scl, day, prefix)
+    return describe_optical(shape, scl, day, prefix)
 
 
 def _write_radar(folder: Path, prefix: str, land: Landscape, day: dt.date) -> dict[str, Any]:
     """Write both channels to ``folder/prefix``; return the item."""
-    for name, power in zip(_POLARISATIONS, land.power, strict=True):
+    for name, power in zip(POLARISATIONS, land.power, strict=True):
         _write_cog(folder / prefix / f"{name}.tif", power[None])
-    return _describe_radar(land.power.shape[1:], day, prefix)
+    return describe_radar(land.power.shape[1:], day, prefix)
 
 
 def _write_items(folder: Path, items: list[dict[str, Any]]) -> Path:
@@ -281,7 +285,7 @@ def _write_items(folder: Path, items: list[dict[str, Any]]) -> Path:
 
 
 def _write_area(folder: Path, shape: Shape) -> Path:
-    area = {"type": "Feature", "properties": {}, "geometry": _locate(_AREA, shape)}
+    area = {"type": "Feature", "properties": {}, "geometry": locate(_AREA, shape)}
     file = folder / "aoi.geojson"
     file.write_text(json.dumps(area), encoding="utf-8")
     return file
@@ -295,21 +299,9 @@ def _to_numbers(reflectance: Array, gain: float = 1.0, offset_dn: float = 0.0) -
 
 def _fill(outline: Corners, shape: Shape) -> Array:
     """Pixels inside an outline, in blocks of 2 x 2 so that 10 m and 20 m agree."""
-    polygon = _enclose([(column * shape[1], row * shape[0]) for column, row in outline])
+    polygon = enclose([(column * shape[1], row * shape[0]) for column, row in outline])
     blocks = rasterize([polygon], (shape[0] // 2, shape[1] // 2), transform=Affine.scale(2))
     return np.asarray(blocks, dtype=bool).repeat(2, 0).repeat(2, 1)
-
-
-def _locate(outline: Corners, shape: Shape) -> dict[str, Any]:
-    """GeoJSON polygon in lon/lat."""
-    lonlat = Transformer.from_crs(_EPSG, 4326, always_xy=True)
-    east_m = [_WEST_M + 10 * column * shape[1] for column, _ in outline]
-    north_m = [_NORTH_M - 10 * row * shape[0] for _, row in outline]
-    return _enclose(list(zip(*lonlat.transform(east_m, north_m), strict=True)))
-
-
-def _enclose(corners: list[tuple[float, float]]) -> dict[str, Any]:
-    return {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
 
 
 def _write_cog(path: Path, pixels: Array, *, pixel_m: float = 10.0) -> None:
@@ -319,8 +311,8 @@ def _write_cog(path: Path, pixels: Array, *, pixel_m: float = 10.0) -> None:
         "count": pixels.shape[0],
         "height": pixels.shape[1],
         "width": pixels.shape[2],
-        "crs": f"EPSG:{_EPSG}",
-        "transform": Affine(pixel_m, 0, _WEST_M, 0, -pixel_m, _NORTH_M),
+        "crs": f"EPSG:{EPSG}",
+        "transform": Affine(pixel_m, 0, WEST_M, 0, -pixel_m, NORTH_M),
         "nodata": -32768.0 if pixels.dtype == np.float32 else 0,
         "compress": "DEFLATE",
         "level": 1,
@@ -331,74 +323,3 @@ def _write_cog(path: Path, pixels: Array, *, pixel_m: float = 10.0) -> None:
     }
     with rasterio.open(path, "w", **profile) as target:
         target.write(pixels)
-
-
-def _describe_optical(shape: Shape, scl: Array, day: dt.date, prefix: str) -> dict[str, Any]:
-    cloudy = np.isin(scl[scl > 0], _CLOUDS)
-    properties = {
-        "datetime": f"{day}T10:20:31Z",
-        "platform": "Sentinel-2B",
-        "constellation": "Sentinel 2",
-        "eo:cloud_cover": round(100 * float(cloudy.mean()), 2),
-        "sat:orbit_state": "descending",
-        "s2:mgrs_tile": "32UPU",
-        "s2:product_type": "S2MSI2A",
-        "s2:datatake_id": f"GS2B_{day:%Y%m%d}T102031_038001_N05.10",
-        "s2:processing_baseline": "05.10",
-    }
-    item = _describe_item("sentinel-2-l2a", properties, _SWATH, shape, (*BANDS, "SCL"), prefix)
-    item["assets"]["SCL"] |= _describe_grid(scl.shape, 20.0)
-    return item
-
-
-def _describe_radar(shape: Shape, day: dt.date, prefix: str) -> dict[str, Any]:
-    properties = {
-        "datetime": f"{day - dt.timedelta(days=1)}T17:07:12Z",
-        "platform": "SENTINEL-1A",
-        "constellation": "Sentinel-1",
-        "sat:orbit_state": "ascending",
-        "sat:relative_orbit": 117,
-        "sar:instrument_mode": "IW",
-        "sar:frequency_band": "C",
-        "sar:product_type": "GRD",
-        "sar:polarizations": [name.upper() for name in _POLARISATIONS],
-    }
-    return _describe_item("sentinel-1-rtc", properties, _WHOLE, shape, _POLARISATIONS, prefix)
-
-
-def _describe_item(
-    collection: str,
-    properties: dict[str, Any],
-    footprint: Corners,
-    shape: Shape,
-    names: tuple[str, ...],
-    prefix: str,
-) -> dict[str, Any]:
-    geometry = _locate(footprint, shape)
-    lon, lat = zip(*geometry["coordinates"][0], strict=True)
-    schema = "https://stac-extensions.github.io/{}/schema.json"
-    kind = "image/tiff; application=geotiff; profile=cloud-optimized"
-    return {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "stac_extensions": [schema.format("projection/v1.1.0"), schema.format("eo/v1.1.0")],
-        "id": f"synthetic-{collection}-{properties['datetime'][:10]}",
-        "collection": collection,
-        "bbox": [min(lon), min(lat), max(lon), max(lat)],
-        "geometry": geometry,
-        "properties": {**properties, "proj:epsg": _EPSG, **_describe_grid(shape, 10.0)},
-        "links": [],
-        "assets": {
-            name: {"href": f"./{prefix}{name}.tif", "type": kind, "roles": ["data"]}
-            for name in names
-        },
-    }
-
-
-def _describe_grid(shape: Shape, pixel_m: float) -> dict[str, Any]:
-    east_m, south_m = _WEST_M + shape[1] * pixel_m, _NORTH_M - shape[0] * pixel_m
-    return {
-        "proj:shape": list(shape),
-        "proj:transform": [pixel_m, 0.0, _WEST_M, 0.0, -pixel_m, _NORTH_M],
-        "proj:bbox": [_WEST_M, south_m, east_m, _NORTH_M],
-    }

@@ -12,6 +12,8 @@ from cloudfree.restoration.inpainting import spread_seen
 from cloudfree.restoration.smoothing import gaussian
 from cloudfree.synthetic.clouds import CLEAR_THICKNESS, draw_cloud
 
+FEWEST_PIXELS = 200
+"""Where fewer are hidden nothing is judged."""
 _SMOOTH_PX = 4.0
 _DRAWN_COVER = 0.4
 """Share under cloud where none of the scene's own can be taken."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cloudfree.core.bands import WHITE
+from cloudfree.core.config import MIRRORS
 from cloudfree.core.types import BoolArray, Float64Array
 from cloudfree.pixels.observation import Observation
 from cloudfree.pixels.radiometry import from_picture
@@ -21,7 +22,7 @@ from cloudfree.restoration.auto import FILLS, INPAINTING
 from cloudfree.restoration.inpainting import Inpainting
 from cloudfree.restoration.restore import PairModel, run_batch
 from cloudfree.restoration.rims import fit_rims
-from cloudfree.walk.hiding import borrow_cloud, draw_over
+from cloudfree.walk.hiding import FEWEST_PIXELS, borrow_cloud, draw_over
 
 _MOST_WINDOWS = 12
 """Of the sample, evenly spread over those that show enough."""
@@ -29,12 +30,8 @@ _SEEN_SHARE = 0.1
 """A window that shows less says little."""
 _CLOUDY = (0.05, 0.95)
 """Hidden share of a window that clouds are taken from; the more, the oftener it is taken."""
-_MIRRORS = ((-1,), (-2,), (-2, -1))
-"""Axes along which they are mirrored."""
 _MARGIN_SHARE = 1 / 8
 """Of a window, on each side: there other windows decide, which see more."""
-_FEWEST_PIXELS = 200
-"""A window in which fewer are hidden says nothing."""
 _FEWEST_WINDOWS = 3
 """With fewer that say something nothing is measured."""
 _GAIN_DB = 0.3
@@ -180,12 +177,12 @@ def _hide(sample: list[Observation], window_px: int) -> list[_Hidden]:
         weight = np.where(np.arange(len(there)) == index, 0, cloudy)
         if weight.any():
             other = there[int(rng.choice(len(there), p=weight / weight.sum()))]
-            axes = _MIRRORS[int(rng.integers(len(_MIRRORS)))]
+            axes = MIRRORS[int(rng.integers(len(MIRRORS)))]
             hidden, clouded = borrow_cloud(there[index], other, axes, (0, 0))
         else:
             hidden, clouded = draw_over(there[index], int(rng.integers(2**31)))
         judged = hidden & usable[index] & middle
-        if np.count_nonzero(judged) >= _FEWEST_PIXELS:
+        if np.count_nonzero(judged) >= FEWEST_PIXELS:
             windows.append(_Hidden(truth=there[index], clouded=clouded, judged=judged))
     return windows
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from cloudfree.synthetic.scenes import BANDS, SyntheticScenes
+from cloudfree.synthetic.items import BANDS
+from cloudfree.synthetic.scenes import SyntheticScenes
 from tests.integration.products import assert_same_pixels, make, open_raw, summary
 
 

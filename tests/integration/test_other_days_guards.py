@@ -13,7 +13,8 @@ import xarray as xr
 from scipy.ndimage import binary_dilation, minimum_filter
 
 from cloudfree.core.source import OTHER_DAYS, RECONSTRUCTED
-from cloudfree.synthetic.scenes import BANDS, Pass, SyntheticScenes, read_reflectance, write_scenes
+from cloudfree.synthetic.items import BANDS
+from cloudfree.synthetic.scenes import Pass, SyntheticScenes, read_reflectance, write_scenes
 from tests.integration.products import assert_same_pixels, make, open_raw
 from tests.zones import cut_in_zones
 

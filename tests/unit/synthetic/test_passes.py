@@ -12,8 +12,9 @@ import pytest
 import rasterio
 from scipy import ndimage
 
+from cloudfree.synthetic.items import BANDS
 from cloudfree.synthetic.landscape import LOOK, Day, paint_days, paint_landscape
-from cloudfree.synthetic.scenes import BANDS, Pass, SyntheticScenes, write_scenes
+from cloudfree.synthetic.scenes import Pass, SyntheticScenes, write_scenes
 
 SIZE_PX = 256
 HEIGHT, WIDTH = 192, 256

@@ -10,8 +10,9 @@ import pystac
 import pytest
 import rasterio
 
+from cloudfree.synthetic.items import BANDS
 from cloudfree.synthetic.landscape import LOOK
-from cloudfree.synthetic.scenes import BANDS, SyntheticYear, write_year
+from cloudfree.synthetic.scenes import SyntheticYear, write_year
 from cloudfree.synthetic.seasons import look_on
 
 DAYS = ("2024-01-11", "2024-06-27", "2024-06-29")
