@@ -270,13 +270,19 @@ def test_renders_show_true_colour_and_classes(product: Path) -> None:
     )  # the area is small enough to be shown whole
 
 
+def watching(step: dict[str, Any]) -> set[str]:
+    """Return the radar scenes that tell where the ground changed since a step's other days."""
+    watches = [one["radar"] for found in step["references"].values() for one in found]
+    return {name for one in watches if one for when in ("now", "then") for name in one[when]}
+
+
 def test_it_says_what_it_was_made_of_and_by_what(product: Path, scenes: SyntheticScenes) -> None:
     facts, found = summary(product), json.loads((product / "items.json").read_text())["features"]
     places = {f"./items.json#{one['collection']}/{one['id']}": one["id"] for one in found}
     for step, (date, item) in zip(facts["steps"], read_items(product).items(), strict=True):
         links = {link.title: link for link in item.get_links("derived_from")}
         used = {one["id"] for one in step["reference_shares"] if one["share"]}
-        assert set(links) == {*step["optical"], *step["radar"], *used}
+        assert set(links) == {*step["optical"], *step["radar"], *used, *watching(step)}
         for title, link in links.items():
             assert link.media_type == "application/geo+json"
             assert link.href == SELF or places[link.href] == title
@@ -322,13 +328,11 @@ def test_it_says_what_it_owes_to_other_days(series: Path) -> None:
     assert len(counts) == 2 and min(counts.values()) > 1000
     links = {one.title: one for one in item.get_links("derived_from")}
     (step,) = summary(series)["steps"]
-    (others,) = step["references"].values()
-    watching = {name for one in others for when in ("now", "then") for name in one["radar"][when]}
-    assert len(watching) == 3
-    assert set(links) == {*step["optical"], *step["radar"], *counts, *watching}
+    assert len(watching(step)) == 3
+    assert set(links) == {*step["optical"], *step["radar"], *counts, *watching(step)}
     shares = {name: one.extra_fields.get("cloudfree:share") for name, one in links.items()}
     assert {name for name, share in shares.items() if share is None} == {
-        *step["optical"], *step["radar"], *watching,
+        *step["optical"], *step["radar"], *watching(step),
     }  # fmt: skip
     for said in step["reference_shares"]:
         assert said["share"] == pytest.approx(counts[said["id"]] / made, rel=1e-3)
